@@ -1,0 +1,140 @@
+"""What a client does at home: train on its own data (spec section 9).
+
+The loop knows one thing about training, the callable :class:`LocalTraining`. Anything that maps global
+weights, data and a seed to an update fits; :class:`TorchTraining` is the one that is included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fl.data import Dataset, demo_extra
+from fl.model import Weights, flatten, unflatten
+from mpc.errors import LocalError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class LocalUpdate:
+    """``update``: new minus global weights. ``weight``: how many samples it rests on.
+
+    ``metrics``: "loss" and "accuracy" on the client's own data after training.
+    """
+
+    update: Weights
+    weight: int
+    metrics: Mapping[str, float]
+
+
+class LocalTraining(Protocol):
+    """Local training as a plain callable. The same arguments give the same update, to the bit."""
+
+    def __call__(self, weights: Weights, data: Dataset, seed: int) -> LocalUpdate: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``accuracy``: the fraction classified correctly. ``loss``: the mean cross-entropy, in nats."""
+
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class TorchTraining:
+    """Mini-batch SGD with momentum on the cross-entropy, on the CPU.
+
+    ``factory`` makes a module from features (n, ...) to logits (n, classes). Each epoch deals the shuffled
+    samples into near-equal batches of at most ``batch_size``, so that no left-over sample gets a step of
+    its own. Momentum starts from zero in each call. Entries that are not float, such as the counters of a
+    batch normalisation, start as ``factory`` makes them. ``LocalError`` unless epochs and batch_size ≥ 1,
+    learning_rate > 0 and 0 ≤ momentum < 1.
+
+    Deterministic for a given seed and number of torch threads, and torch's global generator is left as it
+    was; that generator is shared by the process, so call it from one thread at a time.
+    Source: FederatedAveraging's ClientUpdate, McMahan et al. 2017, arXiv 1602.05629, algorithm 1.
+    """
+
+    factory: Callable[[], torch.nn.Module]
+    epochs: int = 5
+    batch_size: int = 16
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise LocalError("epochs", self.epochs, "must be at least 1")
+        if self.batch_size < 1:
+            raise LocalError("batch_size", self.batch_size, "must be at least 1")
+        if not 0 < self.learning_rate < np.inf:
+            raise LocalError("learning_rate", self.learning_rate, "must be positive and finite")
+        if not 0 <= self.momentum < 1:
+            raise LocalError("momentum", self.momentum, "must lie in [0, 1)")
+
+    def __call__(self, weights: Weights, data: Dataset, seed: int) -> LocalUpdate:
+        """Train from ``weights`` on ``data``; ``seed`` orders the batches and feeds the module's own draws.
+
+        ``LocalError`` if ``data`` is empty, the seed is not in [0, 2^63), or ``weights`` do not fit the
+        module (names the entry).
+        """
+        with demo_extra():
+            import torch
+        if not 0 <= seed < 2**63:
+            raise LocalError("seed", seed, "must lie in [0, 2^63)")
+        with torch.random.fork_rng(devices=[]):
+            # The CPU's generator alone: torch.manual_seed would reseed every accelerator too.
+            torch.default_generator.manual_seed(seed)
+            module = self._module(weights, data)
+            self._descend(module, data, torch.Generator().manual_seed(seed))
+            after = _evaluate(module, data)
+        trained, _ = flatten(module.state_dict())
+        update = [new - old for new, old in zip(trained, weights, strict=True)]
+        return LocalUpdate(update, len(data), {"loss": after.loss, "accuracy": after.accuracy})
+
+    def evaluate(self, weights: Weights, data: Dataset) -> Evaluation:
+        """How ``weights`` do on ``data``; ``LocalError`` as in a call."""
+        with demo_extra():
+            import torch
+        with torch.random.fork_rng(devices=[]):
+            return _evaluate(self._module(weights, data), data)
+
+    def _module(self, weights: Weights, data: Dataset) -> torch.nn.Module:
+        """A new module that holds a copy of ``weights``."""
+        if not len(data):
+            raise LocalError("len(data)", 0, "must be at least 1")
+        module = self.factory()
+        state = module.state_dict()
+        module.load_state_dict(unflatten(weights, flatten(state)[1], kept=state))
+        return module
+
+    def _descend(self, module: torch.nn.Module, data: Dataset, order: torch.Generator) -> None:
+        import torch
+
+        features, labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
+        batches = -(-len(data) // self.batch_size)
+        optimizer = torch.optim.SGD(module.parameters(), lr=self.learning_rate, momentum=self.momentum)
+        module.train()
+        for _ in range(self.epochs):
+            for batch in torch.randperm(len(data), generator=order).tensor_split(batches):
+                optimizer.zero_grad()
+                loss = torch.nn.functional.cross_entropy(module(features[batch]), labels[batch])
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+
+
+def _evaluate(module: torch.nn.Module, data: Dataset) -> Evaluation:
+    import torch
+
+    features, labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
+    module.eval()
+    with torch.inference_mode():
+        logits = module(features)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        correct = (logits.argmax(dim=1) == labels).sum()
+    return Evaluation(int(correct) / len(data), float(loss))

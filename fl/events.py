@@ -1,0 +1,100 @@
+"""What happens in a training, as a stream of frozen records: progress bars, logs and reports hang on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fl.config import TrainingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A client whose contribution was not counted, and why."""
+
+    client: str
+    check: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """One finished round.
+
+    * ``round``: from 1. ``accuracy``, ``loss``: of the global model after it, on held-out data.
+    * ``train_accuracy``, ``train_loss``: weighted means over the survivors, which travelled masked;
+      None if the round was aborted.
+    * ``aborted``: why the round yielded nothing and left the global model as it was, or None.
+    * ``seconds``: the whole round, local training included; ``training_seconds``: local training alone.
+    * ``upload_bytes_per_client``: mean over the participants, header and tag included.
+    * ``phase_bytes``: phase → sending role → bytes delivered; ``phase_seconds``: phase → role → seconds.
+    * ``clipped``: fraction of all coordinates that were cut to ±clip.
+    """
+
+    round: int
+    accuracy: float
+    loss: float
+    train_accuracy: float | None
+    train_loss: float | None
+    participants: tuple[str, ...]
+    survivors: tuple[str, ...]
+    dropped: tuple[str, ...]
+    rejected: tuple[Refused, ...]
+    aborted: str | None
+    seconds: float
+    training_seconds: float
+    upload_bytes_per_client: float
+    phase_bytes: Mapping[str, Mapping[str, int]]
+    phase_seconds: Mapping[str, Mapping[str, float]]
+    clipped: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStarted:
+    """``finished_rounds`` > 0 after a resume. ``accuracy``: of the model that the training starts from."""
+
+    config: TrainingConfig
+    parameters: int
+    finished_rounds: int
+    accuracy: float
+    history: tuple[RoundReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundStarted:
+    round: int
+    participants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTrained:
+    """``done`` of ``total`` participants have finished local training."""
+
+    round: int
+    client: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class AggregationStarted:
+    round: int
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFinished:
+    """The round is over, and its checkpoint, if there is one, is on disk."""
+
+    report: RoundReport
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFinished:
+    final_accuracy: float
+    history: tuple[RoundReport, ...]
+
+
+Event = (
+    TrainingStarted | RoundStarted | ClientTrained | AggregationStarted | RoundFinished | TrainingFinished
+)

@@ -1,0 +1,169 @@
+"""Parties, messages, and state machines as tables (spec section 5).
+
+A party is sans-I/O: it has no clock, no socket and no thread. Whoever drives it hands it messages, tells
+it when a phase's deadline has passed, and carries away what it wants to send.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+
+from mpc.errors import DecodeError, LocalError, PeerError
+from mpc.wire import Reader, Writer
+
+SESSION_BYTES = 16
+WIRE_VERSION = 1
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Role(IntEnum):
+    """What a party is in the protocol; the number travels in every header."""
+
+    CLIENT = 1
+    SERVER = 2
+    AGGREGATOR = 3
+    KEY_HOLDER = 4
+
+    @property
+    def title(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PartyId:
+    """Role and index, from 0; a client's index is its place in the cohort."""
+
+    role: Role
+    index: int = 0
+
+    def __str__(self) -> str:
+        return "server" if self.role is Role.SERVER else f"{self.role.title} {self.index}"
+
+
+SERVER = PartyId(Role.SERVER)
+
+
+def client_id(index: int) -> PartyId:
+    return PartyId(Role.CLIENT, index)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Message:
+    """What travels: a header that says what it is and between whom, a payload, a link tag or none."""
+
+    session: bytes
+    round: int
+    phase: str
+    sender: PartyId
+    receiver: PartyId
+    payload: bytes | memoryview
+    tag: bytes = b""
+
+    def header(self) -> bytes:
+        """Everything but payload and tag; self-delimiting, so header ‖ payload is unambiguous."""
+        writer = Writer().u8(WIRE_VERSION).fixed(self.session, SESSION_BYTES).u32(self.round).text(self.phase)
+        for party in (self.sender, self.receiver):
+            writer.u8(party.role).u32(party.index)
+        return writer.u32(len(self.payload)).finish()
+
+    def encode(self) -> bytes:
+        return b"".join((self.header(), self.payload, Writer().u8(len(self.tag)).finish(), self.tag))
+
+    @property
+    def size(self) -> int:
+        """Bytes on the wire: ``len(self.encode())``."""
+        return overhead(self.phase, len(self.tag)) + len(self.payload)
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview) -> Message:
+        reader = Reader(data)
+        if (version := reader.u8()) != WIRE_VERSION:
+            raise DecodeError(f"message version {version}, where {WIRE_VERSION} is known")
+        session, round_, phase = reader.fixed(SESSION_BYTES), reader.u32(), reader.text()
+        sender, receiver = _party(reader), _party(reader)
+        payload = reader.blob()
+        tag = reader.fixed(reader.u8())
+        reader.finish()
+        return cls(session, round_, phase, sender, receiver, payload, tag)
+
+    def __repr__(self) -> str:
+        return (
+            f"Message({self.phase}, round {self.round}, {self.sender} to {self.receiver}, "
+            f"<{len(self.payload)} bytes>)"
+        )
+
+
+def overhead(phase: str, tag_bytes: int = 0) -> int:
+    """Bytes that a message costs beyond its payload."""
+    return 1 + SESSION_BYTES + 4 + 1 + len(phase) + 2 * 5 + 4 + 1 + tag_bytes
+
+
+def _party(reader: Reader) -> PartyId:
+    role, index = reader.u8(), reader.u32()
+    try:
+        return PartyId(Role(role), index)
+    except ValueError:
+        raise DecodeError(f"role {role} is not in the list") from None
+
+
+@runtime_checkable
+class Party(Protocol[R_co]):
+    """One participant's state machine."""
+
+    @property
+    def id(self) -> PartyId: ...
+
+    @property
+    def result(self) -> R_co | None:
+        """What the protocol gives this party, once it is there."""
+
+    def start(self) -> list[Message]:
+        """What it sends before it has heard anything."""
+
+    def receive(self, message: Message) -> list[Message]:
+        """Takes one message in. Raises ``PeerError`` for what an honest peer would not send."""
+
+    def expire(self) -> list[Message]:
+        """The driver says: this phase's deadline has passed."""
+
+
+class StateMachine(ABC):
+    """A party whose behaviour is a table from (state, phase of a message) to the name of a handler.
+
+    A pair that the table does not list raises ``PeerError``, and so do bytes that do not decode. After a
+    ``PeerError`` the machine is in state ``refused`` and answers nothing more.
+    """
+
+    REFUSED: ClassVar[str] = "refused"
+    transitions: ClassVar[Mapping[tuple[str, str], str]]
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+    @property
+    @abstractmethod
+    def id(self) -> PartyId: ...
+
+    def receive(self, message: Message) -> list[Message]:
+        if message.receiver != self.id:
+            raise LocalError("message.receiver", str(message.receiver), f"this party is {self.id}")
+        handler = self.transitions.get((self.state, message.phase))
+        try:
+            if handler is None:
+                raise PeerError(message.sender, message.phase, f"not expected in state {self.state!r}")
+            replies: list[Message] = getattr(self, handler)(message)
+        except DecodeError as error:
+            self.state = self.REFUSED
+            raise PeerError(message.sender, message.phase, str(error)) from None
+        except PeerError:
+            self.state = self.REFUSED
+            raise
+        return replies
+
+    def expire(self) -> list[Message]:
+        return []

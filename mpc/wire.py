@@ -1,0 +1,129 @@
+"""A strict canonical codec: fixed widths, little-endian, no padding, no trailing bytes (spec section 4).
+
+Whatever decodes encodes back to the same bytes; everything else raises ``DecodeError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from mpc.errors import DecodeError, LocalError
+
+
+class Writer:
+    """Collects fields in order; ``finish()`` gives the bytes."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: list[bytes | memoryview] = []
+
+    def _unsigned(self, value: int, width: int) -> Writer:
+        if not 0 <= value < 1 << (8 * width):
+            raise LocalError("value", value, f"must be from 0 to 2^{8 * width} - 1")
+        self._parts.append(value.to_bytes(width, "little"))
+        return self
+
+    def u8(self, value: int) -> Writer:
+        return self._unsigned(value, 1)
+
+    def u16(self, value: int) -> Writer:
+        return self._unsigned(value, 2)
+
+    def u32(self, value: int) -> Writer:
+        return self._unsigned(value, 4)
+
+    def u64(self, value: int) -> Writer:
+        return self._unsigned(value, 8)
+
+    def fixed(self, data: bytes | memoryview, size: int) -> Writer:
+        """Exactly ``size`` bytes, whose number the reader knows."""
+        if len(data) != size:
+            raise LocalError("len(data)", len(data), f"this field has {size} bytes")
+        self._parts.append(data)
+        return self
+
+    def blob(self, data: bytes | memoryview) -> Writer:
+        """A 32-bit length, then the bytes."""
+        self._unsigned(len(data), 4)
+        self._parts.append(data)
+        return self
+
+    def text(self, value: str) -> Writer:
+        """An 8-bit length, then ASCII."""
+        data = value.encode("ascii")
+        self._unsigned(len(data), 1)
+        self._parts.append(data)
+        return self
+
+    def members(self, indices: Collection[int], size: int) -> Writer:
+        """A subset of range(size) as a bitmap of ceil(size / 8) bytes, lowest index in the lowest bit."""
+        bitmap = 0
+        for index in indices:
+            if not 0 <= index < size:
+                raise LocalError("index", index, f"must be from 0 to {size - 1}")
+            bitmap |= 1 << index
+        self._parts.append(bitmap.to_bytes((size + 7) // 8, "little"))
+        return self
+
+    def finish(self) -> bytes:
+        return b"".join(self._parts)
+
+
+class Reader:
+    """Takes fields off the front; ``finish()`` refuses what is left over."""
+
+    __slots__ = ("_data", "_position")
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = memoryview(data)
+        self._position = 0
+
+    def view(self, size: int) -> memoryview:
+        """The next ``size`` bytes, not copied."""
+        end = self._position + size
+        if end > len(self._data):
+            raise DecodeError(f"ends after {len(self._data)} bytes, where at least {end} were due")
+        chunk = self._data[self._position : end]
+        self._position = end
+        return chunk
+
+    def fixed(self, size: int) -> bytes:
+        return bytes(self.view(size))
+
+    def u8(self) -> int:
+        return int.from_bytes(self.view(1), "little")
+
+    def u16(self) -> int:
+        return int.from_bytes(self.view(2), "little")
+
+    def u32(self) -> int:
+        return int.from_bytes(self.view(4), "little")
+
+    def u64(self) -> int:
+        return int.from_bytes(self.view(8), "little")
+
+    def blob(self) -> memoryview:
+        return self.view(self.u32())
+
+    def text(self) -> str:
+        try:
+            return bytes(self.view(self.u8())).decode("ascii")
+        except UnicodeDecodeError:
+            raise DecodeError("text that is not ASCII") from None
+
+    def members(self, size: int) -> tuple[int, ...]:
+        """A subset of range(size), ascending; a bit beyond ``size`` is refused."""
+        bitmap = int.from_bytes(self.view((size + 7) // 8), "little")
+        if bitmap >> size:
+            raise DecodeError(f"a bitmap over {size} members has a bit set beyond them")
+        return tuple(index for index in range(size) if bitmap >> index & 1)
+
+    def rest(self) -> memoryview:
+        """Everything that is left."""
+        return self.view(len(self._data) - self._position)
+
+    def finish(self) -> None:
+        left = len(self._data) - self._position
+        if left:
+            raise DecodeError(f"{left} bytes after the end")

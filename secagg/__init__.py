@@ -1,0 +1,31 @@
+"""Secure aggregation for federated learning: three interchangeable backends behind one interface."""
+
+from mpc.errors import AbortError, LocalError, PeerError
+from secagg.aggregate import AggregateResult, Conditions, aggregate
+from secagg.backend import Backend
+from secagg.checks import ACCEPT, Abort, Accept, Check, Reject, Rejection, Verdict
+from secagg.cohort import Cohort
+from secagg.encoding import FixedPoint
+from secagg.masking import Masking
+from secagg.plain import InsecurePlain
+
+__all__ = [
+    "ACCEPT",
+    "Abort",
+    "AbortError",
+    "Accept",
+    "AggregateResult",
+    "Backend",
+    "Check",
+    "Cohort",
+    "Conditions",
+    "FixedPoint",
+    "InsecurePlain",
+    "LocalError",
+    "Masking",
+    "PeerError",
+    "Reject",
+    "Rejection",
+    "Verdict",
+    "aggregate",
+]

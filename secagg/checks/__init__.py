@@ -1,0 +1,6 @@
+"""Checks on contributions: the hook interface, and the checks that hang on it."""
+
+from secagg.checks.base import ACCEPT, Abort, Accept, Check, Reject, Rejection, Verdict
+from secagg.checks.structural import Structural
+
+__all__ = ["ACCEPT", "Abort", "Accept", "Check", "Reject", "Rejection", "Structural", "Verdict"]

@@ -1,0 +1,158 @@
+"""Verification hooks: what may be asked of a contribution, and when (spec section 8).
+
+A check is asked at fixed stages, on the server, and answers with a verdict:
+
+1. ``on_message``: a client's message has arrived; only its public form is there to look at;
+2. ``on_inputs_frozen``: every input has arrived and can no longer change; a public seed is drawn only now;
+3. ``on_proofs``: each client's answer to that seed (made by ``prove``, on the client) has arrived;
+4. ``on_aggregate``: the sum is open.
+
+A rejected client is, to the protocol, a client that dropped out before its input counted: the round goes
+on without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.errors import AbortError
+from mpc.party import Message
+from mpc.tape import RandomTape
+from secagg.cohort import Cohort
+
+SEED_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Nothing to object to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """This client is refused. ``evidence`` holds public facts that a third party could look at."""
+
+    client: str
+    reason: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """The round must yield nothing."""
+
+    reason: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+Verdict = Accept | Reject | Abort
+ACCEPT = Accept()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a client's contribution is not in the sum: the check that refused it, and its reason."""
+
+    check: str
+    reason: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+class Check:
+    """Base of all checks: accepts everything at every stage. Override the stages that you need.
+
+    A check that sets ``proves`` has ``prove`` run on each client once all inputs are frozen, and its
+    answer, of exactly ``proof_bytes(cohort)`` bytes, handed to ``on_proofs``.
+    """
+
+    name: str = "check"
+    proves: bool = False
+
+    def on_message(self, cohort: Cohort, client: str, message: Message) -> Verdict:
+        return ACCEPT
+
+    def on_inputs_frozen(self, cohort: Cohort, survivors: Sequence[str], seed: bytes) -> Sequence[Verdict]:
+        return ()
+
+    def proof_bytes(self, cohort: Cohort) -> int:
+        """The exact size of one client's proof."""
+        return 0
+
+    def prove(
+        self, cohort: Cohort, client: str, vector: NDArray[np.int64], seed: bytes, tape: RandomTape
+    ) -> bytes:
+        """Runs on the client: its answer to the seed. ``vector`` is its encoded input."""
+        return b""
+
+    def on_proofs(self, cohort: Cohort, seed: bytes, proofs: Mapping[str, bytes]) -> Sequence[Verdict]:
+        return ()
+
+    def on_aggregate(self, cohort: Cohort, survivors: Sequence[str], total: NDArray[np.int64]) -> Verdict:
+        return ACCEPT
+
+
+class Gate:
+    """The checks of one round, asked in order. The first objection to a client stands."""
+
+    def __init__(self, cohort: Cohort, checks: Sequence[Check]) -> None:
+        self._cohort = cohort
+        self._checks = tuple(checks)
+        self.provers = tuple(check for check in self._checks if check.proves)
+        # Inputs are folded in as they arrive unless a check may still refuse one after they are frozen.
+        self.may_reject_frozen = bool(self.provers) or any(
+            type(check).on_inputs_frozen is not Check.on_inputs_frozen for check in self._checks
+        )
+
+    def on_message(self, index: int, message: Message) -> Rejection | None:
+        client = self._cohort.members[index]
+        for check in self._checks:
+            found = self._sort(check, [check.on_message(self._cohort, client, message)])
+            if client in found:
+                return found[client]
+        return None
+
+    def on_inputs_frozen(self, survivors: Sequence[int], seed: bytes) -> dict[int, Rejection]:
+        names = self._cohort.names(survivors)
+        return self._each(lambda check: check.on_inputs_frozen(self._cohort, names, seed))
+
+    def on_proofs(self, seed: bytes, proofs: Mapping[int, Sequence[bytes]]) -> dict[int, Rejection]:
+        rejected: dict[int, Rejection] = {}
+        for place, check in enumerate(self.provers):
+            own = {self._cohort.members[i]: parts[place] for i, parts in proofs.items()}
+            self._merge(rejected, self._sort(check, check.on_proofs(self._cohort, seed, own)))
+        return rejected
+
+    def on_aggregate(self, survivors: Sequence[int], total: NDArray[np.int64]) -> None:
+        """Raises ``AbortError`` where a check objects: by now a single client cannot be taken out."""
+        names = self._cohort.names(survivors)
+        for check in self._checks:
+            found = self._sort(check, [check.on_aggregate(self._cohort, names, total)])
+            for client, rejection in found.items():
+                raise AbortError(
+                    f"check {check.name!r} refused a client after the sum was open: {rejection.reason}",
+                    {"client": client},
+                )
+
+    def _each(self, ask: Callable[[Check], Sequence[Verdict]]) -> dict[int, Rejection]:
+        rejected: dict[int, Rejection] = {}
+        for check in self._checks:
+            self._merge(rejected, self._sort(check, ask(check)))
+        return rejected
+
+    def _merge(self, rejected: dict[int, Rejection], found: Mapping[str, Rejection]) -> None:
+        for client, rejection in found.items():
+            rejected.setdefault(self._cohort.index(client), rejection)
+
+    def _sort(self, check: Check, verdicts: Sequence[Verdict]) -> dict[str, Rejection]:
+        """Rejections by client; an ``Abort`` is raised."""
+        found: dict[str, Rejection] = {}
+        for verdict in verdicts:
+            if isinstance(verdict, Abort):
+                raise AbortError(f"check {check.name!r}: {verdict.reason}", verdict.evidence)
+            if isinstance(verdict, Reject):
+                found.setdefault(verdict.client, Rejection(check.name, verdict.reason, verdict.evidence))
+        return found

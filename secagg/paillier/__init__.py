@@ -1,0 +1,1 @@
+"""The Paillier backend: packed, precomputed, additively homomorphic encryption (spec section 6)."""
