@@ -100,7 +100,7 @@ def sum_rows(rows: Elements) -> Elements:
     """The sum over axis 0: shape (m, …) to shape (…)."""
     from mpc.kernels import field64
 
-    if rows.ndim == 0:
+    if _checked("rows", rows).ndim == 0:
         raise LocalError("rows.shape", rows.shape, "at least one dimension")
     out = np.zeros(rows.shape[1:], np.uint64)
     for row in rows:
@@ -115,7 +115,7 @@ def combine_rows(weights: Elements, rows: Elements) -> Elements:
     if weights.ndim != 1 or rows.shape[:1] != weights.shape:
         raise LocalError("rows.shape", rows.shape, f"one row for each weight of shape {weights.shape}")
     out = np.empty(rows.shape[1:], np.uint64)
-    matrix = _read_only("rows", rows).reshape(weights.size, -1) if out.size else rows.reshape(weights.size, 0)
+    matrix = _read_only("rows", rows).reshape(weights.size, out.size)
     field64.combine_rows(_flat("weights", weights), matrix, out.reshape(-1))
     return out
 

@@ -35,9 +35,11 @@ def split(secrets: Elements, threshold: int, points: int | Sequence[int], tape: 
 
     places = _places(range(1, points + 1) if isinstance(points, int) else points)
     if not 1 <= threshold <= places.size:
-        raise LocalError("threshold", threshold, f"lies in 1 to the number of shares, {places.size}")
+        raise LocalError("threshold", threshold, f"must be 1 to the number of shares, {places.size}")
     if secrets.ndim != 1 or secrets.dtype != np.uint64:
         raise LocalError("secrets", f"{secrets.dtype}, shape {secrets.shape}", "a vector of field elements")
+    if (secrets >= field.P).any():
+        raise LocalError("secrets", "out of range", "elements lie in [0, p)")
     coefficients = np.empty((threshold, secrets.size), np.uint64)
     coefficients[0] = secrets
     coefficients[1:] = field.random((threshold - 1) * secrets.size, tape).reshape(threshold - 1, secrets.size)
@@ -121,8 +123,8 @@ def _places(points: Sequence[int]) -> Elements:
         raise LocalError("points", [], "at least one")
     for index, point in enumerate(points):
         if not 1 <= point < field.P:
-            raise LocalError(f"points[{index}]", point, "lies in [1, p)")
+            raise LocalError(f"points[{index}]", point, "must lie in [1, p)")
     if len(set(points)) != len(points):
         repeated = next(point for index, point in enumerate(points) if point in points[:index])
-        raise LocalError("points", repeated, "are distinct")
+        raise LocalError("points", repeated, "must be distinct")
     return np.array(points, np.uint64)

@@ -1,4 +1,4 @@
-"""Bit packing of lanes at b bits a value, b = 1 … 64.
+"""Bit packing of lanes at b bits a value, b = 1 … 63; whole words need no kernel.
 
 Value i occupies bits [i·b, (i + 1)·b) of the little-endian bit string. A lane is uint16, uint32 or uint64,
 and its bits above b do not count. Little-endian hosts only, as numba itself.
@@ -55,7 +55,7 @@ def _near(octets: Octets, start: np.uint64) -> np.uint64:
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _far(octets: Octets, start: np.uint64) -> np.uint64:
-    """The 64 bits from bit ``start`` on."""
+    """The 64 bits from bit ``start`` on: nine bytes may hold them."""
     last = np.uint64(octets[(start >> _THREE) + _EIGHT])
     # Two shifts, because a shift by 64 is undefined.
     return _near(octets, start) | ((last << _ONE) << (_WORD_BITS - _ONE - (start & _SEVEN)))
@@ -93,7 +93,7 @@ def pack(lanes: Lanes, bits: np.uint64, words: Words) -> None:
             index += _ONE
         words[w] = word
         used -= _WORD_BITS
-        carry = value >> (bits - used) if used else _ZERO
+        carry = value >> (bits - used)
     for i in range(index, lanes.size):
         carry |= (np.uint64(lanes[i]) & mask) << used
         used += bits

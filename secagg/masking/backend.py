@@ -44,8 +44,8 @@ class Masking(Backend):
     input_phase = INPUT
     leakage = Leakage(
         assumption=(
-            "the server follows the protocol or lies to any client about the others, and works together with "
-            "fewer than 2 · threshold - n clients; clients are told apart by the transport"
+            "the server relays the clients' public keys unaltered, may lie in everything after that, and "
+            "works together with fewer than 2 · threshold - n clients"
         ),
         learns={
             Role.CLIENT: ("who takes part, and who of them survived",),
@@ -55,7 +55,7 @@ class Masking(Backend):
             ),
         },
         hides=frozenset({Role.CLIENT, Role.SERVER}),
-        source="Bonawitz et al. 2017 (eprint 2017/281), section 6, theorems 6.3 and 6.5",
+        source="Bonawitz et al. 2017 (eprint 2017/281), section 6",
     )
 
     def resolve_threshold(self, members: int) -> int:

@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 from collections.abc import Callable
+from fractions import Fraction
 
 import gmpy2
 import pytest
@@ -120,7 +121,7 @@ def test_exponents_withstand_precomputation_and_stay_below_the_original_length(
     fractions=st.lists(st.fractions(0, 1), max_size=5),
 )
 @deterministic
-def test_fixed_base_powers_are_powers(length: int, memory: int, fractions: list[float]) -> None:
+def test_fixed_base_powers_are_powers(length: int, memory: int, fractions: list[Fraction]) -> None:
     base = FixedBase(PUBLIC.h_s % PUBLIC.n, PUBLIC.n, length, memory)
     assert base.table_bytes <= memory
     exponents = [0, 1, (1 << length) - 1, 1 << (length - 1)]
@@ -129,8 +130,7 @@ def test_fixed_base_powers_are_powers(length: int, memory: int, fractions: list[
     assert base.powers([mpz(exponent) for exponent in exponents]) == expected
 
 
-def test_fixed_base_multiplies_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At 3072 bits and the default budget, the shape that the module's comment quotes."""
+def test_the_default_comb_multiplies_as_often_as_the_module_says() -> None:
     teeth, spacing = keys._comb_shape(400, keys.TABLE_BYTES // (768 + 64))
     assert -(-400 // teeth) + spacing - 2 == 43
     assert keys._comb_shape(400, 2) == (1, 400)  # square and multiply
@@ -146,7 +146,7 @@ def test_no_other_comb_in_the_budget_is_faster(length: int, entries: int) -> Non
         (teeth, spacing)
         for teeth in range(1, 10)
         for spacing in range(1, length + 1)
-        if -(-length // teeth) >= spacing and -(--(-length // teeth) // spacing) * 2**teeth <= entries
+        if math.ceil(math.ceil(length / teeth) / spacing) * 2**teeth <= entries
     ]
     assert cost(*keys._comb_shape(length, entries)) == min(cost(*comb) for comb in combs)
 
@@ -209,7 +209,7 @@ def test_equal_plaintexts_have_unequal_ciphertexts() -> None:
 def test_encrypt_refuses_what_is_no_plaintext_and_does_not_print_it(plaintext: int) -> None:
     with pytest.raises(LocalError, match="plaintexts is '<secret> at 1'") as caught:
         PUBLIC.encrypt_many([mpz(3), mpz(plaintext)], SeededTape(b""))
-    assert str(plaintext)[:20] not in str(caught.value).replace("at 1", "")
+    assert str(plaintext) not in str(caught.value)
 
 
 # Homomorphism
@@ -271,7 +271,7 @@ def test_an_invalid_ciphertext_is_refused_wherever_it_stands(bad: int, fault: st
 
 def test_two_factors_that_complete_each_other_are_both_seen() -> None:
     """The product of P and Q vanishes modulo n: the batch must not take that for a unit."""
-    with pytest.raises(DecodeError, match="ciphertext 1 .*factor"):
+    with pytest.raises(DecodeError, match=r"ciphertext 1 .*factor"):
         PUBLIC.validate_ciphertexts([mpz(2), mpz(P), mpz(Q)])
 
 
@@ -397,7 +397,6 @@ def test_a_private_key_survives_its_export() -> None:
 
 
 HALF = BITS // 2
-BLUM = prime_from(3 << (HALF - 2) | 12345, lambda c: c % 4 == 3 and math.gcd(c - 1, P - 1) == 2)
 # 3 divides p − 1 and q − 1 of this pair, and nothing else is wrong with it.
 TRIPLES = [prime_from(start << (HALF - 8), lambda c: c % 12 == 7) for start in (0xC8, 0xD8)]
 
@@ -413,13 +412,12 @@ TRIPLES = [prime_from(start << (HALF - 8), lambda c: c % 12 == 7) for start in (
         (secret_bytes(P, P), "far apart"),
         (secret_bytes(P, prime_from(P, lambda c: c % 4 == 3)), "far apart"),
         (secret_bytes(P, prime_from(Q, lambda c: c % 4 == 1)), "3 modulo 4"),
-        (secret_bytes(P, Q ^ 4 | 3), "prime"),
+        (secret_bytes(P, Q ^ 4), "prime"),
         (secret_bytes(P, Q - (1 << (HALF - 1))), "top bits"),
         (secret_bytes(P, prime_from(1 << (HALF - 1), lambda c: c % 4 == 3)), "top bits"),
         (secret_bytes(*TRIPLES), "must be 2"),
         (secret_bytes(P, Q, H * (1 + N) % N2), "n-th power"),
         (secret_bytes(P, Q, 1), "unit"),
-        (secret_bytes(*sorted((P, BLUM))), "n-th power|Jacobi|unit"),
     ],
 )
 def test_what_is_not_a_private_key_does_not_import(data: bytes, fault: str) -> None:
