@@ -1,4 +1,4 @@
-"""Vectors over Z_2^b: encoding of signed integers, masks, and the packed form in which they travel.
+"""Vectors over Z_2^b: signed integers, masks, and the packed form that travels (spec sections 3 and 4).
 
 A vector is held in lanes, unsigned words of 16, 32 or 64 bits. Arithmetic wraps at the width of the lane;
 since that is a multiple of 2^b, the low b bits of a lane are its value, and whatever stands above them is

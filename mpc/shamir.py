@@ -1,4 +1,4 @@
-"""Shamir secret sharing over Field64, of many secrets at once.
+"""Shamir secret sharing over Field64, of many secrets at once (spec section 12.1).
 
 A secret s is the constant term of a polynomial of degree t − 1 whose other coefficients are uniform; the
 share at x ≠ 0 is its value there. Any t shares determine s; t − 1 of them are uniform and independent of it
@@ -43,9 +43,9 @@ def split(secrets: Elements, threshold: int, points: int | Sequence[int], tape: 
     coefficients = np.empty((threshold, secrets.size), np.uint64)
     coefficients[0] = secrets
     coefficients[1:] = field.random((threshold - 1) * secrets.size, tape).reshape(threshold - 1, secrets.size)
-    shares = np.empty((places.size, secrets.size), np.uint64)
-    field64.evaluate(coefficients, places, shares)
-    return shares
+    columns = np.empty((secrets.size, places.size), np.uint64)
+    field64.evaluate(coefficients, places, columns)
+    return np.ascontiguousarray(columns.T)
 
 
 def lagrange_at_zero(points: Sequence[int]) -> Elements:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
+
 from mpc.errors import DecodeError, LocalError
 
 
@@ -58,12 +60,12 @@ class Writer:
 
     def members(self, indices: Collection[int], size: int) -> Writer:
         """A subset of range(size) as a bitmap of ceil(size / 8) bytes, lowest index in the lowest bit."""
-        bitmap = 0
-        for index in indices:
-            if not 0 <= index < size:
-                raise LocalError("index", index, f"must be from 0 to {size - 1}")
-            bitmap |= 1 << index
-        self._parts.append(bitmap.to_bytes((size + 7) // 8, "little"))
+        if indices and not 0 <= min(indices) <= max(indices) < size:
+            outside = min(indices) if min(indices) < 0 else max(indices)
+            raise LocalError("index", outside, f"must be from 0 to {size - 1}")
+        bits = np.zeros(size, np.uint8)
+        bits[list(indices)] = 1
+        self._parts.append(np.packbits(bits, bitorder="little").tobytes())
         return self
 
     def finish(self) -> bytes:
@@ -114,10 +116,10 @@ class Reader:
 
     def members(self, size: int) -> tuple[int, ...]:
         """A subset of range(size), ascending; a bit beyond ``size`` is refused."""
-        bitmap = int.from_bytes(self.view((size + 7) // 8), "little")
-        if bitmap >> size:
+        bits = np.unpackbits(np.frombuffer(self.view((size + 7) // 8), np.uint8), bitorder="little")
+        if bits[size:].any():
             raise DecodeError(f"a bitmap over {size} members has a bit set beyond them")
-        return tuple(index for index in range(size) if bitmap >> index & 1)
+        return tuple(map(int, np.flatnonzero(bits)))
 
     def rest(self) -> memoryview:
         """Everything that is left."""

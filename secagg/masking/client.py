@@ -141,7 +141,7 @@ class MaskingClient(RoundClient):
         lanes = ring.encode(self._vector)
         add_masks(lanes, streams)
         if not self._provers:
-            self._vector = self._vector[:0]
+            self._vector = np.empty(0, np.int64)
         return MaskedInput(ring.pack(lanes))
 
     # Round 4: Unmasking.

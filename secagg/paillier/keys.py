@@ -33,6 +33,7 @@ from typing import NoReturn, TypeVar
 import gmpy2
 import numpy as np
 from gmpy2 import mpz
+from numpy.typing import NDArray
 
 from mpc.errors import DecodeError, LocalError
 from mpc.tape import RandomTape
@@ -111,17 +112,17 @@ class FixedBase:
         for index, exponent in enumerate(exponents):
             if not 0 <= exponent < 1 << self.exponent_bits:
                 raise LocalError("exponents", f"<secret> at {index}", f"0 to 2^{self.exponent_bits} - 1")
-        return [self._power(digits) for digits in self._digits(exponents)]
+        return [self._power(digits.tolist()) for digits in self._digits(exponents)]
 
-    def _digits(self, exponents: Sequence[mpz]) -> list[list[int]]:
-        """For each exponent its ``columns`` digits of ``teeth`` bits."""
+    def _digits(self, exponents: Sequence[mpz]) -> NDArray[np.uint32]:
+        """For each exponent its ``columns`` digits of ``teeth`` bits, shape (len(exponents), columns)."""
         bits = self.teeth * self.columns
         width = (bits + 7) // 8
         octets = np.frombuffer(b"".join(e.to_bytes(width, "little") for e in exponents), np.uint8)
         rows = np.unpackbits(octets.reshape(len(exponents), width), axis=1, count=bits, bitorder="little")
-        weights = np.left_shift(1, np.arange(self.teeth))
-        matrix = rows.reshape(len(exponents), self.teeth, self.columns)
-        digits: list[list[int]] = np.tensordot(matrix, weights, axes=(1, 0)).tolist()
+        digits = np.zeros((len(exponents), self.columns), np.uint32)
+        for tooth in range(self.teeth):
+            digits |= rows[:, tooth * self.columns :][:, : self.columns].astype(np.uint32) << np.uint32(tooth)
         return digits
 
     def _power(self, digits: list[int]) -> mpz:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from mpc import field
 from mpc.errors import DecodeError, LocalError
-from mpc.field import MAX_SIGNED, P
+from mpc.field import MAX_SIGNED, Elements, P
 from mpc.kernels import field64
 from mpc.prg import Keystream
 from mpc.tape import RecordedTape, SeededTape
@@ -26,7 +27,7 @@ WORDS = [*EDGES, P, P + 1, 2**64 - 2**16, 2**64 - 1]
 elements_lists = st.lists(st.one_of(st.sampled_from(EDGES), st.integers(0, P - 1)), max_size=40)
 
 
-def array(values):
+def array(values: Iterable[int]) -> Elements:
     return np.array(values, np.uint64)
 
 
@@ -34,13 +35,13 @@ PAIRS = list(itertools.product(EDGES, EDGES))
 LEFT, RIGHT = array([a for a, _ in PAIRS]), array([b for _, b in PAIRS])
 
 
-def test_the_prime():
+def test_the_prime() -> None:
     assert P == 2**64 - 2**32 + 1 == int(field64.P)
     assert pow(7, (P - 1) // 2, P) == P - 1  # 7 generates, as far as the factor 2 is concerned
     assert pow(7, P - 1, P) == 1
 
 
-def test_scalar_kernels_on_edges():
+def test_scalar_kernels_on_edges() -> None:
     for a, b in PAIRS:
         left, right = np.uint64(a), np.uint64(b)
         assert field64.add(left, right) == (a + b) % P
@@ -48,7 +49,7 @@ def test_scalar_kernels_on_edges():
         assert field64.mul(left, right) == a * b % P
 
 
-def test_products_and_reductions_of_any_words():
+def test_products_and_reductions_of_any_words() -> None:
     for a, b in itertools.product(WORDS, WORDS):
         high, low = np.uint64(a), np.uint64(b)
         assert field64.mul(high, low) == a * b % P
@@ -57,11 +58,11 @@ def test_products_and_reductions_of_any_words():
 
 @given(base=st.integers(0, P - 1), exponent=st.one_of(st.integers(0, 70), st.integers(0, 2**64 - 1)))
 @deterministic
-def test_power_kernel(base, exponent):
+def test_power_kernel(base: int, exponent: int) -> None:
     assert field64.pow(np.uint64(base), np.uint64(exponent)) == pow(base, exponent, P)
 
 
-def test_vectors_on_edges():
+def test_vectors_on_edges() -> None:
     assert field.add(LEFT, RIGHT).tolist() == [(a + b) % P for a, b in PAIRS]
     assert field.sub(LEFT, RIGHT).tolist() == [(a - b) % P for a, b in PAIRS]
     assert field.mul(LEFT, RIGHT).tolist() == [a * b % P for a, b in PAIRS]
@@ -73,7 +74,7 @@ def test_vectors_on_edges():
 
 @given(left=elements_lists, seed=st.binary(max_size=4))
 @deterministic
-def test_vectors_at_random(left, seed):
+def test_vectors_at_random(left: list[int], seed: bytes) -> None:
     right = field.random(len(left), SeededTape(seed)).tolist()
     pairs = list(zip(left, right, strict=True))
     a, b = array(left), array(right)
@@ -92,7 +93,7 @@ def test_vectors_at_random(left, seed):
     assert b.tolist() == right
 
 
-def test_in_place_operations_on_edges():
+def test_in_place_operations_on_edges() -> None:
     total = LEFT.copy()
     field.add_into(total, RIGHT)
     assert total.tolist() == [(a + b) % P for a, b in PAIRS]
@@ -106,28 +107,29 @@ def test_in_place_operations_on_edges():
 
 @pytest.mark.parametrize("value", [P - 1, 2**63, 2**32 + 1])
 @pytest.mark.parametrize("count", [1, 2, 3, 4097])
-def test_inner_product_of_extreme_entries_does_not_overflow(value, count):
+def test_inner_product_of_extreme_entries_does_not_overflow(value: int, count: int) -> None:
     vector = np.full(count, value, np.uint64)
     assert field.inner(vector, vector) == value * value * count % P
 
 
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (2, 3), (2, 3, 4), ()])
-def test_shapes_are_kept(shape):
+def test_shapes_are_kept(shape: tuple[int, ...]) -> None:
     size = int(np.prod(shape))
     left = field.random(size, SeededTape(b"left")).reshape(shape)
     right = field.random(size, SeededTape(b"right")).reshape(shape)
-    for operation, oracle in (
+    cases: list[tuple[Callable[..., Elements], Callable[[int, int], int]]] = [
         (field.add, lambda x, y: (x + y) % P),
         (field.sub, lambda x, y: (x - y) % P),
         (field.mul, lambda x, y: x * y % P),
-    ):
+    ]
+    for operation, oracle in cases:
         result = operation(left, right)
         assert result.shape == shape
         flat = zip(left.reshape(-1).tolist(), right.reshape(-1).tolist(), strict=True)
         assert result.reshape(-1).tolist() == [oracle(x, y) for x, y in flat]
 
 
-def test_views_and_read_only_inputs():
+def test_views_and_read_only_inputs() -> None:
     base = field.random(60, SeededTape(b"base"))
     base.flags.writeable = False
     matrix = base.reshape(6, 10)
@@ -141,7 +143,7 @@ def test_views_and_read_only_inputs():
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (1, 3), (50, 7), (4, 2, 3), (5,)])
-def test_sum_over_rows(shape):
+def test_sum_over_rows(shape: tuple[int, ...]) -> None:
     rows = field.random(int(np.prod(shape)), SeededTape(b"rows")).reshape(shape)
     columns = rows.reshape(shape[0], int(np.prod(shape[1:]))).T.tolist()
     result = field.sum_rows(rows)
@@ -150,7 +152,7 @@ def test_sum_over_rows(shape):
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (1, 1), (3, 0), (67, 5), (4, 2, 3), (5,)])
-def test_weighted_sum_of_rows(shape):
+def test_weighted_sum_of_rows(shape: tuple[int, ...]) -> None:
     rows = field.random(int(np.prod(shape)), SeededTape(b"rows")).reshape(shape)
     weights = field.random(shape[0], SeededTape(b"weights"))
     columns = rows.reshape(shape[0], int(np.prod(shape[1:]))).T.tolist()
@@ -160,7 +162,7 @@ def test_weighted_sum_of_rows(shape):
     assert result.reshape(-1).tolist() == expected
 
 
-def test_inverses():
+def test_inverses() -> None:
     units = array([value for value in EDGES if value])
     assert field.batch_inv(units).tolist() == [pow(value, -1, P) for value in units.tolist()]
     assert [field.inv(value) for value in units.tolist()] == field.batch_inv(units).tolist()
@@ -176,7 +178,7 @@ def test_inverses():
 
 @given(st.lists(st.integers(-MAX_SIGNED, MAX_SIGNED), max_size=20))
 @deterministic
-def test_signed_encoding(values):
+def test_signed_encoding(values: list[int]) -> None:
     signed = np.array([*values, MAX_SIGNED, -MAX_SIGNED, 0, 1, -1], np.int64)
     elements = field.encode(signed)
     assert elements.dtype == np.uint64
@@ -185,14 +187,14 @@ def test_signed_encoding(values):
     assert field.decode(elements).tolist() == signed.tolist()
 
 
-def test_decoding_is_centred():
+def test_decoding_is_centred() -> None:
     expected = [value - P if value > P // 2 else value for value in EDGES]
     assert field.decode(array(EDGES)).tolist() == expected
     assert field.encode(np.array([[1, -2]], np.int8)).tolist() == [[1, P - 2]]
 
 
 @pytest.mark.parametrize("value", [MAX_SIGNED + 1, -MAX_SIGNED - 1, 2**63 - 1, -(2**63)])
-def test_values_without_a_code_are_refused_and_hidden(value):
+def test_values_without_a_code_are_refused_and_hidden(value: int) -> None:
     with pytest.raises(LocalError) as caught:
         field.encode(np.array([0, -1, value], np.int64))
     assert caught.value.argument == "values[2]"
@@ -201,7 +203,7 @@ def test_values_without_a_code_are_refused_and_hidden(value):
 
 @given(values=elements_lists)
 @deterministic
-def test_bytes_round_trip(values):
+def test_bytes_round_trip(values: list[int]) -> None:
     data = b"".join(value.to_bytes(8, "little") for value in values)
     assert field.to_bytes(array(values)) == data
     elements = field.from_bytes(data)
@@ -210,7 +212,7 @@ def test_bytes_round_trip(values):
     assert field.from_bytes(memoryview(b"?" + data)[1:]).tolist() == values
 
 
-def test_strict_decoding():
+def test_strict_decoding() -> None:
     for size in (1, 7, 9, 15):
         with pytest.raises(DecodeError, match="whole number"):
             field.from_bytes(bytes(size))
@@ -219,7 +221,7 @@ def test_strict_decoding():
             field.from_bytes(bytes(8) + value.to_bytes(8, "little") + bytes(8))
 
 
-def test_random_elements_skip_the_words_that_are_no_element():
+def test_random_elements_skip_the_words_that_are_no_element() -> None:
     words = [5, P, 2**64 - 1, P - 1, 0, P + 7, 9]
     tape = RecordedTape(b"".join(word.to_bytes(8, "little") for word in words) + b"left")
     assert field.random(4, tape).tolist() == [5, P - 1, 0, 9]
@@ -227,14 +229,14 @@ def test_random_elements_skip_the_words_that_are_no_element():
     assert field.random(0, tape).size == 0
 
 
-def test_p_itself_is_no_random_element():
+def test_p_itself_is_no_random_element() -> None:
     tape = RecordedTape(b"".join(word.to_bytes(8, "little") for word in (3, P, P - 1)))
     assert field.random(2, tape).tolist() == [3, P - 1]
 
 
-def first_words_below_p(key, length):
+def first_words_below_p(key: bytes, length: int) -> list[int]:
     stream = Keystream(key)
-    kept = []
+    kept: list[int] = []
     while len(kept) < length:
         word = int.from_bytes(stream.read(8), "little")
         if word < P:
@@ -243,7 +245,7 @@ def first_words_below_p(key, length):
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 1000, 32768, 32769, 70001])
-def test_expansion_is_the_keystream(length):
+def test_expansion_is_the_keystream(length: int) -> None:
     key = bytes(range(16))
     assert field.expand(key, length).tolist() == first_words_below_p(key, length)
 
@@ -253,7 +255,7 @@ REJECTING_KEY = (68489).to_bytes(16, "little")
 
 
 @pytest.mark.parametrize("length", [29414, 29415, 32768, 70000])
-def test_expansion_skips_the_words_that_are_no_element(length):
+def test_expansion_skips_the_words_that_are_no_element(length: int) -> None:
     words = np.frombuffer(Keystream(REJECTING_KEY).read(8 * 29415), "<u8")
     assert int(words[-1]) == 0xFFFFFFFF18F364D2 >= P
     elements = field.expand(REJECTING_KEY, length)
@@ -262,7 +264,7 @@ def test_expansion_skips_the_words_that_are_no_element(length):
     assert elements.tolist() == first_words_below_p(REJECTING_KEY, length)
 
 
-def test_expansion_is_deterministic_and_key_dependent():
+def test_expansion_is_deterministic_and_key_dependent() -> None:
     first = field.expand(bytes(16), 100)
     assert (field.expand(bytes(16), 50) == first[:50]).all()
     assert not (field.expand(bytes(15) + b"\1", 100) == first).any()
@@ -271,13 +273,13 @@ def test_expansion_is_deterministic_and_key_dependent():
 
 
 @pytest.mark.parametrize("call", [field.expand, lambda _, n: field.random(n, SeededTape(b""))])
-def test_negative_lengths_are_refused(call):
+def test_negative_lengths_are_refused(call: Callable[[bytes, int], Elements]) -> None:
     with pytest.raises(LocalError, match="length is -1"):
         call(bytes(16), -1)
 
 
 @pytest.mark.parametrize("operation", [field.add, field.sub, field.mul, field.inner])
-def test_shapes_and_types_are_checked(operation):
+def test_shapes_and_types_are_checked(operation: Callable[..., object]) -> None:
     good = field.random(6, SeededTape(b""))
     with pytest.raises(LocalError, match=r"right\.shape"):
         operation(good, good[:5])
@@ -290,7 +292,7 @@ def test_shapes_and_types_are_checked(operation):
 
 
 @pytest.mark.parametrize("scalar", [-1, P, 2**64])
-def test_scalars_out_of_range_are_refused_and_hidden(scalar):
+def test_scalars_out_of_range_are_refused_and_hidden(scalar: int) -> None:
     for call in (lambda: field.mul(array([1]), scalar), lambda: field.inv(scalar)):
         with pytest.raises(LocalError) as caught:
             call()
@@ -298,7 +300,7 @@ def test_scalars_out_of_range_are_refused_and_hidden(scalar):
 
 
 @pytest.mark.parametrize("operation", [field.add_into, field.sub_into])
-def test_accumulators_are_checked(operation):
+def test_accumulators_are_checked(operation: Callable[..., object]) -> None:
     good = field.random(6, SeededTape(b""))
     total = np.zeros(6, np.uint64)
     with pytest.raises(LocalError, match=r"elements\.shape"):
@@ -313,7 +315,7 @@ def test_accumulators_are_checked(operation):
     assert not total.any()
 
 
-def test_other_arguments_are_checked():
+def test_other_arguments_are_checked() -> None:
     with pytest.raises(LocalError, match=r"values\.dtype"):
         field.encode(np.zeros(3, np.uint64))
     with pytest.raises(LocalError, match=r"elements\.dtype"):

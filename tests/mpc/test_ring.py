@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from mpc.errors import DecodeError, LocalError
 from mpc.kernels import ring as kernel
-from mpc.ring import BATCH, BLOCK_BYTES, LANES, Ring, add_masks
+from mpc.ring import BATCH, BLOCK_BYTES, LANES, Lanes, LaneType, Ring, add_masks
 from mpc.tape import SeededTape
 
 deterministic = settings(derandomize=True, deadline=None, max_examples=60)
@@ -20,29 +22,29 @@ WIDTHS = range(1, 65)
 LENGTHS = [0, 1, 2, 7, 8, 9, 15, 16, 63, 64, 65, 71, 72, 73, 80, 128, 200]
 
 
-def uniform_lanes(ring, length, label="lanes"):
+def uniform_lanes(ring: Ring, length: int, label: str = "lanes") -> Lanes:
     """Lanes with every bit random, also those above ``bits``."""
     data = SeededTape(f"{label} {ring.bits} {length}".encode()).read(length * ring.lane.itemsize)
     return np.frombuffer(data, ring.lane).copy()
 
 
-def packed_by_integers(ring, lanes):
+def packed_by_integers(ring: Ring, lanes: Lanes) -> bytes:
     total = sum((int(lane) & ring.mask) << (i * ring.bits) for i, lane in enumerate(lanes))
     return total.to_bytes(-(-len(lanes) * ring.bits // 8), "little")
 
 
-def keystream_by_blocks(key, size):
+def keystream_by_blocks(key: bytes, size: int) -> bytes:
     """AES on the counter blocks 0…02, 0…03, and so on."""
     blocks = b"".join(counter.to_bytes(16, "big") for counter in range(2, 2 + -(-size // 16)))
     return Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(blocks)[:size]
 
 
-def keys_of(count, label="keys"):
-    tape = SeededTape(label.encode())
+def keys_of(count: int) -> list[bytes]:
+    tape = SeededTape(b"keys")
     return [tape.read(16) for _ in range(count)]
 
 
-def masks_by_blocks(total, streams):
+def masks_by_blocks(total: Lanes, streams: list[tuple[bytes, int]]) -> Lanes:
     width = 8 * total.itemsize
     result = [int(lane) for lane in total]
     for key, sign in streams:
@@ -52,7 +54,7 @@ def masks_by_blocks(total, streams):
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_geometry(bits):
+def test_geometry(bits: int) -> None:
     ring = Ring(bits)
     assert ring.mask == 2**bits - 1
     width = 8 * ring.lane.itemsize
@@ -64,23 +66,23 @@ def test_geometry(bits):
 
 
 @pytest.mark.parametrize("bits", [-1, 0, 65])
-def test_refuses_other_widths(bits):
+def test_refuses_other_widths(bits: int) -> None:
     with pytest.raises(LocalError, match=f"bits is {bits}"):
         Ring(bits)
 
 
-def test_refuses_a_negative_length():
+def test_refuses_a_negative_length() -> None:
     with pytest.raises(LocalError, match="length is -1"):
         Ring(8).packed_size(-1)
 
 
 @given(bits=st.sampled_from(WIDTHS), data=st.data())
 @deterministic
-def test_encode_and_decode_are_twos_complement(bits, data):
+def test_encode_and_decode_are_twos_complement(bits: int, data: st.DataObject) -> None:
     ring = Ring(bits)
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    drawn = data.draw(st.lists(st.integers(low, high), max_size=20))
-    values = np.array([*drawn, low, high, 0, -1], np.int64)
+    drawn: list[int] = data.draw(st.lists(st.integers(low, high), max_size=20))
+    values: npt.NDArray[np.int64] = np.array([*drawn, low, high, 0, -1], np.int64)
     lanes = ring.encode(values)
     assert lanes.dtype == ring.lane
     assert lanes.tolist() == [value % 2**bits for value in values.tolist()]
@@ -89,7 +91,7 @@ def test_encode_and_decode_are_twos_complement(bits, data):
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_decode_ignores_what_stands_above_the_value(bits):
+def test_decode_ignores_what_stands_above_the_value(bits: int) -> None:
     ring = Ring(bits)
     lanes = uniform_lanes(ring, 50)
     residues = [int(lane) % 2**bits for lane in lanes]
@@ -97,7 +99,7 @@ def test_decode_ignores_what_stands_above_the_value(bits):
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
-def test_encode_takes_every_signed_type_and_shape(dtype):
+def test_encode_takes_every_signed_type_and_shape(dtype: type[np.signedinteger[Any]]) -> None:
     values = np.array([[-100, 3, 0], [7, 100, -1]], dtype)
     lanes = Ring(21).encode(values)
     assert lanes.tolist() == [[value % 2**21 for value in row] for row in values.tolist()]
@@ -106,7 +108,7 @@ def test_encode_takes_every_signed_type_and_shape(dtype):
 
 @pytest.mark.parametrize("bits", range(1, 64))
 @pytest.mark.parametrize("side", [-1, 1])
-def test_encode_names_the_first_entry_out_of_range_and_hides_its_value(bits, side):
+def test_encode_names_the_first_entry_out_of_range_and_hides_its_value(bits: int, side: int) -> None:
     beyond = 2 ** (bits - 1) if side > 0 else -(2 ** (bits - 1)) - 1
     values = np.array([0, -1, beyond, 0, beyond], np.int64)
     with pytest.raises(LocalError) as caught:
@@ -117,13 +119,13 @@ def test_encode_names_the_first_entry_out_of_range_and_hides_its_value(bits, sid
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.float64, np.bool_])
-def test_encode_refuses_other_types(dtype):
+def test_encode_refuses_other_types(dtype: type) -> None:
     with pytest.raises(LocalError, match=r"values\.dtype"):
         Ring(8).encode(np.zeros(3, dtype))
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_packing_is_little_endian_concatenation(bits):
+def test_packing_is_little_endian_concatenation(bits: int) -> None:
     ring = Ring(bits)
     for length in LENGTHS:
         lanes = uniform_lanes(ring, length)
@@ -136,7 +138,7 @@ def test_packing_is_little_endian_concatenation(bits):
 
 
 @pytest.mark.parametrize("bits", [5, 16, 23, 32, 58, 64])
-def test_packing_of_views(bits):
+def test_packing_of_views(bits: int) -> None:
     ring = Ring(bits)
     lanes = uniform_lanes(ring, 300)
     packed = ring.pack(lanes[::3])
@@ -150,7 +152,7 @@ def test_packing_of_views(bits):
 
 @given(bits=st.sampled_from(WIDTHS), length=st.integers(0, 90), data=st.data())
 @deterministic
-def test_every_string_without_padding_bits_is_canonical(bits, length, data):
+def test_every_string_without_padding_bits_is_canonical(bits: int, length: int, data: st.DataObject) -> None:
     ring = Ring(bits)
     number = data.draw(st.integers(0, 2 ** (bits * length) - 1))
     packed = number.to_bytes(ring.packed_size(length), "little")
@@ -160,7 +162,7 @@ def test_every_string_without_padding_bits_is_canonical(bits, length, data):
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_unpacking_refuses_other_lengths(bits):
+def test_unpacking_refuses_other_lengths(bits: int) -> None:
     ring = Ring(bits)
     for length in (0, 1, 8, 13):
         size = ring.packed_size(length)
@@ -173,7 +175,7 @@ def test_unpacking_refuses_other_lengths(bits):
 
 
 @pytest.mark.parametrize("bits", [bits for bits in WIDTHS if bits % 8])
-def test_unpacking_refuses_padding_and_then_adds_nothing(bits):
+def test_unpacking_refuses_padding_and_then_adds_nothing(bits: int) -> None:
     ring = Ring(bits)
     for length in (1, 3, 77):
         size = ring.packed_size(length)
@@ -191,7 +193,7 @@ def test_unpacking_refuses_padding_and_then_adds_nothing(bits):
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_add_packed_adds_modulo_the_lane(bits):
+def test_add_packed_adds_modulo_the_lane(bits: int) -> None:
     ring = Ring(bits)
     width = 8 * ring.lane.itemsize
     for length in LENGTHS:
@@ -203,11 +205,11 @@ def test_add_packed_adds_modulo_the_lane(bits):
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_unpacking_reads_no_byte_beyond_its_buffers(bits, monkeypatch):
+def test_unpacking_reads_no_byte_beyond_its_buffers(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value is fetched as the eight bytes from its first one on, and the one after them if it is wide."""
     calls = []
 
-    def record(octets, width, lanes):
+    def record(octets: npt.NDArray[np.uint8], width: np.uint64, lanes: Lanes) -> None:
         if lanes.size:
             calls.append(((lanes.size - 1) * int(width) // 8 + (9 if width > 57 else 8), octets.size))
 
@@ -218,7 +220,7 @@ def test_unpacking_reads_no_byte_beyond_its_buffers(bits, monkeypatch):
     assert bool(calls) == (bits not in (8, 16, 32, 64))
 
 
-def test_vectors_of_another_lane_or_shape_are_refused():
+def test_vectors_of_another_lane_or_shape_are_refused() -> None:
     ring = Ring(20)
     with pytest.raises(LocalError, match=r"lanes\.dtype"):
         ring.pack(np.zeros(4, np.uint64))
@@ -238,7 +240,7 @@ def test_vectors_of_another_lane_or_shape_are_refused():
 
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("length", [0, 1, 3, 1000, 1001])
-def test_masks_are_signed_sums_of_keystreams(lane, length):
+def test_masks_are_signed_sums_of_keystreams(lane: LaneType, length: int) -> None:
     streams = [(key, (-1) ** (i % 3)) for i, key in enumerate(keys_of(7))]
     total = np.frombuffer(SeededTape(b"total").read(length * lane.itemsize), lane).copy()
     expected = masks_by_blocks(total, streams)
@@ -247,7 +249,7 @@ def test_masks_are_signed_sums_of_keystreams(lane, length):
 
 
 @pytest.mark.parametrize("lane", LANES)
-def test_masks_continue_over_blocks(lane):
+def test_masks_continue_over_blocks(lane: LaneType) -> None:
     """Two full blocks and a last one that is no multiple of a cipher block."""
     total = np.zeros(2 * BLOCK_BYTES // lane.itemsize + 13, lane)
     streams = [(key, sign) for key, sign in zip(keys_of(2), (1, -1), strict=True)]
@@ -258,7 +260,7 @@ def test_masks_continue_over_blocks(lane):
     assert (total == (plus - minus).astype(lane)).all()
 
 
-def test_masks_of_more_than_one_batch():
+def test_masks_of_more_than_one_batch() -> None:
     streams = [(key, 1 if i % 2 else -1) for i, key in enumerate(keys_of(2 * BATCH + 3))]
     total = np.arange(50, dtype=np.uint32)
     expected = masks_by_blocks(total, streams)
@@ -268,14 +270,14 @@ def test_masks_of_more_than_one_batch():
 
 @given(order=st.permutations(range(6)), shape=st.sampled_from([(12,), (3, 4), (2, 3, 2)]))
 @deterministic
-def test_masks_cancel_in_any_order_and_shape(order, shape):
+def test_masks_cancel_in_any_order_and_shape(order: list[int], shape: tuple[int, ...]) -> None:
     streams = [(key, sign) for key in keys_of(3) for sign in (1, -1)]
     total = np.arange(12, dtype=np.uint64).reshape(shape)
     add_masks(total, [streams[i] for i in order])
     assert total.reshape(-1).tolist() == list(range(12))
 
 
-def test_masks_summed_in_threads_are_the_same():
+def test_masks_summed_in_threads_are_the_same() -> None:
     streams = [(key, 1) for key in keys_of(6)]
     whole = np.zeros(5000, np.uint32)
     add_masks(whole, streams)
@@ -285,7 +287,7 @@ def test_masks_summed_in_threads_are_the_same():
     assert (parts[0] + parts[1] == whole).all()
 
 
-def test_bad_masks_are_refused_before_anything_is_added():
+def test_bad_masks_are_refused_before_anything_is_added() -> None:
     good = (bytes(16), 1)
     total = np.zeros(10, np.uint32)
     with pytest.raises(LocalError, match=r"len\(streams\[1\]\[0\]\) is 15"):

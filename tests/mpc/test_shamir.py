@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from mpc import field, shamir
 from mpc.errors import DecodeError, LocalError
-from mpc.field import P
+from mpc.field import Elements, P
 from mpc.tape import RecordedTape, SeededTape
 
 deterministic = settings(derandomize=True, deadline=None, max_examples=40)
@@ -24,15 +25,15 @@ places = st.lists(
 )
 
 
-def array(values):
+def array(values: Iterable[int]) -> Elements:
     return np.array(values, np.uint64)
 
 
-def evaluate(coefficients, x):
+def evaluate(coefficients: Sequence[int], x: int) -> int:
     return sum(c * pow(x, power, P) for power, c in enumerate(coefficients)) % P
 
 
-def interpolate(points, values):
+def interpolate(points: Sequence[int], values: Sequence[int]) -> list[int]:
     """Coefficients of the polynomial of degree < len(points) through the points, lowest first."""
     result = [0] * len(points)
     for i, x in enumerate(points):
@@ -45,7 +46,7 @@ def interpolate(points, values):
     return result
 
 
-def lagrange_by_definition(points):
+def lagrange_by_definition(points: Sequence[int]) -> list[int]:
     weights = []
     for i, x in enumerate(points):
         weight = 1
@@ -56,11 +57,11 @@ def lagrange_by_definition(points):
     return weights
 
 
-def tape_of(words):
+def tape_of(words: Iterable[int]) -> RecordedTape:
     return RecordedTape(b"".join(word.to_bytes(8, "little") for word in words))
 
 
-def test_the_oracle_interpolates():
+def test_the_oracle_interpolates() -> None:
     coefficients = [5, P - 1, 7]
     points = [3, 9, P - 4]
     assert interpolate(points, [evaluate(coefficients, x) for x in points]) == coefficients
@@ -68,7 +69,9 @@ def test_the_oracle_interpolates():
 
 @given(secrets=st.lists(elements, min_size=1, max_size=4), points=places, data=st.data())
 @deterministic
-def test_shares_are_values_of_the_polynomial_on_the_tape(secrets, points, data):
+def test_shares_are_values_of_the_polynomial_on_the_tape(
+    secrets: list[int], points: list[int], data: st.DataObject
+) -> None:
     threshold = data.draw(st.integers(1, len(points)))
     rows = [
         data.draw(st.lists(elements, min_size=len(secrets), max_size=len(secrets)))
@@ -85,12 +88,12 @@ def test_shares_are_values_of_the_polynomial_on_the_tape(secrets, points, data):
 
 @given(points=places)
 @deterministic
-def test_lagrange_weights(points):
+def test_lagrange_weights(points: list[int]) -> None:
     assert shamir.lagrange_at_zero(points).tolist() == lagrange_by_definition(points)
 
 
 @pytest.mark.parametrize(("count", "threshold"), [(1, 1), (3, 1), (3, 2), (5, 3), (6, 6)])
-def test_every_quorum_reconstructs(count, threshold):
+def test_every_quorum_reconstructs(count: int, threshold: int) -> None:
     secrets = field.random(5, SeededTape(b"secrets"))
     shares = shamir.split(secrets, threshold, count, SeededTape(b"coefficients"))
     assert shares.shape == (count, 5)
@@ -107,7 +110,9 @@ def test_every_quorum_reconstructs(count, threshold):
     data=st.data(),
 )
 @deterministic
-def test_round_trip_at_any_points(secrets, points, seed, data):
+def test_round_trip_at_any_points(
+    secrets: list[int], points: list[int], seed: bytes, data: st.DataObject
+) -> None:
     threshold = data.draw(st.integers(1, len(points)))
     shares = shamir.split(array(secrets), threshold, points, SeededTape(seed))
     chosen = data.draw(st.permutations(range(len(points))))[:threshold]
@@ -115,7 +120,7 @@ def test_round_trip_at_any_points(secrets, points, seed, data):
 
 
 @pytest.mark.parametrize(("count", "threshold"), [(101, 67), (40, 40)])
-def test_a_large_cohort_in_one_call(count, threshold):
+def test_a_large_cohort_in_one_call(count: int, threshold: int) -> None:
     """Shape (t, m, k): m secrets of k limbs that were dealt at the same points."""
     secrets = field.random(99 * 5, SeededTape(b"secrets")).reshape(99, 5)
     tape = SeededTape(b"coefficients")
@@ -132,7 +137,9 @@ def test_a_large_cohort_in_one_call(count, threshold):
 
 @given(secrets=st.lists(elements, min_size=2, max_size=2), points=places, data=st.data())
 @deterministic
-def test_fewer_shares_than_the_threshold_fit_every_secret_equally(secrets, points, data):
+def test_fewer_shares_than_the_threshold_fit_every_secret_equally(
+    secrets: list[int], points: list[int], data: st.DataObject
+) -> None:
     """For each secret exactly one choice of coefficients deals any given t − 1 shares.
 
     Interpolation through (0, secret) and those shares gives that choice; dealt from a tape that holds it,
@@ -147,7 +154,7 @@ def test_fewer_shares_than_the_threshold_fit_every_secret_equally(secrets, point
         assert shares[:-1, 0].tolist() == view
 
 
-def test_shares_are_homomorphic():
+def test_shares_are_homomorphic() -> None:
     left, right = (field.random(4, SeededTape(label)) for label in (b"left", b"right"))
     shares = [shamir.split(secret, 3, 5, SeededTape(b"tape")) for secret in (left, right)]
     total = field.add(*shares)[[0, 2, 4]]
@@ -157,7 +164,7 @@ def test_shares_are_homomorphic():
 @pytest.mark.parametrize(
     ("length", "expected"), [(1, 1), (7, 1), (8, 2), (14, 2), (16, 3), (32, 5), (64, 10)]
 )
-def test_limbs(length, expected):
+def test_limbs(length: int, expected: int) -> None:
     assert shamir.limbs(length) == expected
     secret = SeededTape(b"secret").read(length)
     limbs = shamir.to_limbs(secret)
@@ -169,7 +176,7 @@ def test_limbs(length, expected):
 
 @given(secret=st.binary(min_size=1, max_size=40), seed=st.binary(max_size=4), data=st.data())
 @deterministic
-def test_byte_strings_round_trip(secret, seed, data):
+def test_byte_strings_round_trip(secret: bytes, seed: bytes, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 7))
     threshold = data.draw(st.integers(1, count))
     shares = shamir.split_bytes(secret, threshold, count, SeededTape(seed))
@@ -181,7 +188,7 @@ def test_byte_strings_round_trip(secret, seed, data):
 @pytest.mark.parametrize(
     ("limbs", "length"), [([2**56], 7), ([P - 1], 7), ([1, 2**32], 11), ([2**56, 1], 8), ([2**8], 1)]
 )
-def test_limbs_that_do_not_fit_are_refused(limbs, length):
+def test_limbs_that_do_not_fit_are_refused(limbs: list[int], length: int) -> None:
     with pytest.raises(DecodeError, match="inconsistent"):
         shamir.from_limbs(array(limbs), length)
     below = array([limb - 1 for limb in limbs])
@@ -190,7 +197,7 @@ def test_limbs_that_do_not_fit_are_refused(limbs, length):
 
 
 @pytest.mark.parametrize("row", [0, 1, 2])
-def test_an_altered_share_is_noticed_if_a_limb_overflows(row):
+def test_an_altered_share_is_noticed_if_a_limb_overflows(row: int) -> None:
     secret = SeededTape(b"secret").read(32)
     shares = shamir.split_bytes(secret, 3, 3, SeededTape(b"tape"))
     weight = int(shamir.lagrange_at_zero([1, 2, 3])[row])
@@ -201,7 +208,7 @@ def test_an_altered_share_is_noticed_if_a_limb_overflows(row):
         shamir.combine_bytes([1, 2, 3], shares, 32)
 
 
-def test_too_few_shares_give_something_else():
+def test_too_few_shares_give_something_else() -> None:
     secret = SeededTape(b"secret").read(32)
     shares = shamir.split_bytes(secret, 3, 5, SeededTape(b"tape"))
     with pytest.raises(DecodeError):
@@ -209,7 +216,7 @@ def test_too_few_shares_give_something_else():
 
 
 @pytest.mark.parametrize("threshold", [-1, 0, 4])
-def test_thresholds_out_of_range(threshold):
+def test_thresholds_out_of_range(threshold: int) -> None:
     with pytest.raises(LocalError, match=f"threshold is {threshold}"):
         shamir.split(array([1]), threshold, 3, SeededTape(b""))
 
@@ -224,7 +231,7 @@ def test_thresholds_out_of_range(threshold):
         ([], "at least one"),
     ],
 )
-def test_bad_points(points, message):
+def test_bad_points(points: list[int], message: str) -> None:
     with pytest.raises(LocalError, match=message):
         shamir.lagrange_at_zero(points)
     with pytest.raises(LocalError, match=message):
@@ -234,12 +241,12 @@ def test_bad_points(points, message):
 
 
 @pytest.mark.parametrize("count", [0, -2])
-def test_no_shares_at_all(count):
+def test_no_shares_at_all(count: int) -> None:
     with pytest.raises(LocalError, match="at least one"):
         shamir.split(array([1]), 1, count, SeededTape(b""))
 
 
-def test_other_arguments_are_checked():
+def test_other_arguments_are_checked() -> None:
     with pytest.raises(LocalError, match="secrets"):
         shamir.split(np.zeros(3, np.int64), 1, 3, SeededTape(b""))
     with pytest.raises(LocalError, match="secrets"):

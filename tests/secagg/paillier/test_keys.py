@@ -411,7 +411,7 @@ TRIPLES = [prime_from(start << (HALF - 8), lambda c: c % 12 == 7) for start in (
         (secret_bytes(Q, P), "less than q"),
         (secret_bytes(P, P), "far apart"),
         (secret_bytes(P, prime_from(P, lambda c: c % 4 == 3)), "far apart"),
-        (secret_bytes(P, prime_from(Q, lambda c: c % 4 == 1)), "3 modulo 4"),
+        (secret_bytes(P, prime_from(Q, lambda c: c % 4 == 1)), "p and q must be 3 modulo 4"),
         (secret_bytes(P, Q ^ 4), "prime"),
         (secret_bytes(P, Q - (1 << (HALF - 1))), "top bits"),
         (secret_bytes(P, prime_from(1 << (HALF - 1), lambda c: c % 4 == 3)), "top bits"),
