@@ -23,7 +23,7 @@ Lanes = npt.NDArray[np.unsignedinteger[Any]]
 LaneType = np.dtype[np.unsignedinteger[Any]]
 
 LANES: tuple[LaneType, ...] = (np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8"))
-BLOCK_BYTES = 1 << 18  # of keystream at a time: with its part of the total, half of a 1 MiB cache
+BLOCK_BYTES = 1 << 17  # of keystream at a time: with zeros and the block it goes to, well within 1 MiB of cache
 BATCH = 64  # keystreams open at once; each is a cipher context of a few hundred bytes
 # Widths that need no bit shifting.
 _WHOLE: dict[int, LaneType] = {8: np.dtype("u1"), 16: LANES[0], 32: LANES[1], 64: LANES[2]}
@@ -60,13 +60,7 @@ class Ring:
 
         ``LocalError`` names the first entry out of range by its position in C order.
         """
-        if values.dtype.kind != "i":
-            raise LocalError("values.dtype", values.dtype, "a signed integer type")
-        bound = 1 << (self.bits - 1)
-        if values.size and not -bound <= int(values.min()) <= int(values.max()) < bound:
-            outside = (values.astype(np.int64) < -bound) | (values.astype(np.int64) >= bound)
-            limits = f"an entry lies in [-2^{self.bits - 1}, 2^{self.bits - 1})"
-            raise LocalError(f"values[{int(np.argmax(outside))}]", "out of range", limits)
+        self._check_range(values)
         lanes: Lanes = values.astype(self.lane)
         lanes &= self.lane.type(self.mask)
         return lanes
@@ -83,13 +77,30 @@ class Ring:
     def pack(self, lanes: Lanes) -> bytes:
         """The low ``bits`` of each lane of a vector, little-endian, without gaps; unused bits are zero."""
         self._check_vector("lanes", lanes)
-        if self.bits in _WHOLE:
-            return lanes.astype(_WHOLE[self.bits], copy=False).tobytes()
-        from mpc.kernels import ring as kernel
+        packed = np.empty(self.packed_size(lanes.size), np.uint8)
+        self._pack_into(lanes, packed)
+        return packed.tobytes()
 
-        words = np.empty((lanes.size * self.bits + 63) // 64, np.uint64)
-        kernel.pack(_read_only(lanes), np.uint64(self.bits), words)
-        return words.view(np.uint8)[: self.packed_size(lanes.size)].tobytes()
+    def pack_masked(
+        self, values: npt.NDArray[np.signedinteger[Any]], streams: Sequence[tuple[bytes, int]]
+    ) -> memoryview:
+        """``pack`` of ``encode(values)`` plus ``add_masks`` of ``streams``, in one pass through the cache.
+
+        ``values``: a vector, as in ``encode``. Only the packed form ever stands in memory as a whole.
+        """
+        self._check_range(values)
+        _check_streams(streams)
+        masks = _Masks(streams, self.lane)
+        lanes: Lanes = np.empty(masks.block, self.lane)
+        packed = np.empty(self.packed_size(values.size), np.uint8)
+        stride = self.packed_size(masks.block)  # a block holds a multiple of 64 values: no bits left over
+        for number, start in enumerate(range(0, values.size, masks.block)):
+            source = values[start : start + masks.block]
+            part = lanes[: source.size]
+            np.copyto(part, source, casting="unsafe")  # wraps: two's complement in the width of a lane
+            masks.add_next_to(part)
+            self._pack_into(part, packed[number * stride : (number + 1) * stride])
+        return memoryview(packed).toreadonly()
 
     def unpack(self, data: bytes | memoryview, length: int) -> Lanes:
         """The vector of ``length`` values whose ``pack`` is ``data``; ``DecodeError`` if there is none."""
@@ -136,6 +147,26 @@ class Ring:
         kernel.add_packed(_read_only(octets), bits, total[:head])
         kernel.add_packed(_read_only(tail), bits, total[head:])
 
+    def _pack_into(self, lanes: Lanes, packed: npt.NDArray[np.uint8]) -> None:
+        if self.bits in _WHOLE:
+            packed.view(_WHOLE[self.bits])[:] = lanes
+            return
+        from mpc.kernels import ring as kernel
+
+        words = np.empty(packed.size // 8 + 1, np.uint64) if packed.size % 8 else packed.view(np.uint64)
+        kernel.pack(_read_only(lanes), np.uint64(self.bits), words)
+        if packed.size % 8:
+            packed[:] = words.view(np.uint8)[: packed.size]
+
+    def _check_range(self, values: npt.NDArray[np.signedinteger[Any]]) -> None:
+        if values.dtype.kind != "i":
+            raise LocalError("values.dtype", values.dtype, "a signed integer type")
+        bound = 1 << (self.bits - 1)
+        if values.size and not -bound <= int(values.min()) <= int(values.max()) < bound:
+            outside = (values.astype(np.int64) < -bound) | (values.astype(np.int64) >= bound)
+            limits = f"an entry lies in [-2^{self.bits - 1}, 2^{self.bits - 1})"
+            raise LocalError(f"values[{int(np.argmax(outside))}]", "out of range", limits)
+
     def _check_lane(self, name: str, lanes: Lanes) -> None:
         if lanes.dtype != self.lane:
             raise LocalError(
@@ -159,27 +190,39 @@ def add_masks(total: Lanes, streams: Sequence[tuple[bytes, int]]) -> None:
     if total.dtype not in LANES:
         raise LocalError("total.dtype", total.dtype, "lanes are uint16, uint32 or uint64")
     _check_accumulator(total)
+    _check_streams(streams)
+    flat = total.reshape(-1)
+    for first in range(0, len(streams), BATCH):
+        masks = _Masks(streams[first : first + BATCH], total.dtype)
+        # Every keystream over one block before the next block: the total is read from memory once a batch.
+        for start in range(0, flat.size, masks.block):
+            masks.add_next_to(flat[start : start + masks.block])
+
+
+class _Masks:
+    """Keystreams opened together, added a block at a time through one buffer that stays in cache."""
+
+    def __init__(self, streams: Sequence[tuple[bytes, int]], lane: LaneType) -> None:
+        self.block = BLOCK_BYTES // lane.itemsize
+        self._streams = [(Keystream(key), np.add if sign == 1 else np.subtract) for key, sign in streams]
+        self._zeros = memoryview(bytes(BLOCK_BYTES))
+        self._buffer = bytearray(BLOCK_BYTES + 15)
+        self._mask: Lanes = np.frombuffer(self._buffer, lane, self.block)
+
+    def add_next_to(self, part: Lanes) -> None:
+        """part += Σ sign · the next lanes of each keystream; a whole block, but at the end."""
+        mask = self._mask[: part.size]
+        for keystream, accumulate in self._streams:
+            keystream.fill(self._zeros[: part.nbytes], self._buffer)
+            accumulate(part, mask, out=part)
+
+
+def _check_streams(streams: Sequence[tuple[bytes, int]]) -> None:
     for index, (key, sign) in enumerate(streams):
         if len(key) != KEY_BYTES:
             raise LocalError(f"len(streams[{index}][0])", len(key), f"an AES-128 key has {KEY_BYTES} bytes")
         if sign not in (1, -1):
             raise LocalError(f"streams[{index}][1]", sign, "a sign is 1 or -1")
-    flat = total.reshape(-1)
-    zeros = memoryview(bytes(BLOCK_BYTES))
-    buffer = bytearray(BLOCK_BYTES + 15)
-    block: Lanes = np.frombuffer(buffer, total.dtype, BLOCK_BYTES // total.itemsize)
-    for first in range(0, len(streams), BATCH):
-        batch = [
-            (Keystream(key), np.add if sign == 1 else np.subtract)
-            for key, sign in streams[first : first + BATCH]
-        ]
-        # Every keystream over one block before the next block: the total is read from memory once a batch.
-        for start in range(0, flat.size, block.size):
-            part = flat[start : start + block.size]
-            mask = block[: part.size]
-            for keystream, accumulate in batch:
-                keystream.fill(zeros[: part.nbytes], buffer)
-                accumulate(part, mask, out=part)
 
 
 def _check_accumulator(total: Lanes) -> None:

@@ -56,7 +56,7 @@ class RoundClient(StateMachine):
     @abstractmethod
     def start(self) -> list[Message]: ...
 
-    def _to_server(self, phase: str, payload: bytes) -> Message:
+    def _to_server(self, phase: str, payload: bytes | memoryview) -> Message:
         return Message(self.cohort.session, self.cohort.round, phase, self.id, SERVER, payload)
 
     def _on_challenge(self, message: Message) -> list[Message]:

@@ -13,7 +13,6 @@ import numpy as np
 from mpc import field, shamir
 from mpc.errors import DecodeError, LocalError, PeerError
 from mpc.party import Message
-from mpc.ring import add_masks
 from mpc.tape import RandomTape
 from secagg.checks.base import Check
 from secagg.client import RoundClient, Vector
@@ -138,11 +137,10 @@ class MaskingClient(RoundClient):
                 shared = agreement.with_peer(self._peers[peer].mask_key)
                 key = keys.pairwise_mask_key(shared, digest, self.index, peer)
                 streams.append((key, keys.mask_sign(self.index, peer)))
-        lanes = ring.encode(self._vector)
-        add_masks(lanes, streams)
+        packed = ring.pack_masked(self._vector, streams)
         if not self._provers:
             self._vector = np.empty(0, np.int64)
-        return MaskedInput(ring.pack(lanes))
+        return MaskedInput(packed)
 
     # Round 4: Unmasking.
 

@@ -142,8 +142,8 @@ class MaskedInput:
 
     packed: bytes | memoryview
 
-    def encode(self) -> bytes:
-        return bytes(self.packed)
+    def encode(self) -> bytes | memoryview:
+        return self.packed
 
     @classmethod
     def decode(cls, data: bytes | memoryview, ring: Ring, length: int) -> MaskedInput:

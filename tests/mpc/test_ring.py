@@ -304,3 +304,20 @@ def test_bad_masks_are_refused_before_anything_is_added() -> None:
     total.flags.writeable = False
     with pytest.raises(LocalError, match="writable"):
         add_masks(total, [good])
+
+
+@pytest.mark.parametrize("bits", [1, 7, 8, 16, 21, 32, 33, 64])
+@pytest.mark.parametrize("length", [0, 1, 63, BLOCK_BYTES // 2, BLOCK_BYTES + 5])
+def test_pack_masked_is_encode_add_masks_and_pack(bits: int, length: int) -> None:
+    ring = Ring(bits)
+    bound = 1 << (bits - 1)
+    values = np.random.default_rng(bits).integers(-bound, bound - 1, length, np.int64, endpoint=True)
+    streams = [(bytes([i] * 16), 1 if i % 3 else -1) for i in range(70)]
+    lanes = ring.encode(values)
+    add_masks(lanes, streams)
+    assert bytes(ring.pack_masked(values, streams)) == ring.pack(lanes)
+
+
+def test_pack_masked_refuses_what_encode_refuses() -> None:
+    with pytest.raises(LocalError, match=r"values\[1\]"):
+        Ring(4).pack_masked(np.array([0, 8]), [])

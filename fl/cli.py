@@ -1,0 +1,32 @@
+"""The ``secagg`` command: where it starts (docs/cli.md).
+
+This module imports nothing outside the standard library, so that the command can say what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+
+
+def main() -> None:
+    """Run the command line, then exit: 0 done, 1 failed, 2 wrongly used, 130 interrupted."""
+    try:
+        import rich  # noqa: F401
+        import typer  # noqa: F401
+    except ModuleNotFoundError as error:
+        print(f"secagg: {error.name} is not installed: pip install 'secagg[demo]'", file=sys.stderr)
+        raise SystemExit(2) from None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(io.UnsupportedOperation):
+                # A terminal that cannot show a character gets a question mark, not a traceback.
+                stream.reconfigure(errors="replace")
+    from fl.cli_app import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Secret sharing: each aggregator adds up random-looking shares, and only all their sums give the sum."""
+
+from secagg.sharing.backend import SecretSharing
+from secagg.sharing.keys import AggregatorKey, AggregatorPublicKey
+
+__all__ = ["AggregatorKey", "AggregatorPublicKey", "SecretSharing"]

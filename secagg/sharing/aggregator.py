@@ -1,0 +1,164 @@
+"""An aggregator: opens its shares, judges them, adds up those that count (spec section 14.4).
+
+It holds the running sum and the shares that nobody has decided on yet, one or two as a rule: O(length)
+memory, whatever the cohort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from mpc import field
+from mpc.errors import DecodeError, PeerError
+from mpc.party import SERVER, Message, PartyId, Role, StateMachine
+from secagg.cohort import Cohort
+from secagg.sharing.keys import AggregatorKey, share_context, share_key
+from secagg.sharing.messages import (
+    DECIDE,
+    EXPLICIT,
+    OPEN,
+    RELAY,
+    SUM,
+    VERDICT,
+    Decision,
+    Fault,
+    JudgedShare,
+    RelayedShare,
+    SumRequest,
+    SumShare,
+    share_bytes,
+)
+
+Share = bytes | field.Elements  # a seed, kept as such until it counts, or the explicit share
+
+
+class Aggregator(StateMachine):
+    """One aggregator of one round.
+
+    It gives away one sum, once, over at least ``cohort.threshold`` clients that are exactly those it has
+    counted: a second sum over other clients would tell them apart. That holds only as long as one cohort
+    has one such machine: whoever runs an aggregator never serves the same session and round again.
+    """
+
+    result: None = None
+    transitions: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("collecting", RELAY): "_on_share",
+        ("collecting", DECIDE): "_on_decision",
+        ("collecting", OPEN): "_on_request",
+        ("opened", RELAY): "_on_late",
+        ("opened", DECIDE): "_on_late",
+    }
+
+    def __init__(self, cohort: Cohort, index: int, key: AggregatorKey) -> None:
+        super().__init__("collecting")
+        self.cohort = cohort
+        self.index = index
+        self._box = key.box
+        self._sum = np.zeros(cohort.length, np.uint64)
+        self._pending: dict[int, Share] = {}
+        self._judged: set[int] = set()
+        self._counted: set[int] = set()
+        self._discarded: set[int] = set()
+
+    @property
+    def id(self) -> PartyId:
+        return PartyId(Role.AGGREGATOR, self.index)
+
+    def start(self) -> list[Message]:
+        return []
+
+    def _on_share(self, message: Message) -> list[Message]:
+        relayed = RelayedShare.decode(message.payload, self.cohort.size)
+        client = relayed.client
+        if client in self._judged:
+            raise self._refuse(message, f"a second share of {self._name(client)}")
+        if client in self._discarded:
+            return []
+        self._judged.add(client)
+        fault, share = self._examine(client, relayed.sealed)
+        if share is not None:
+            self._pending[client] = share
+        return [self._to_server(VERDICT, JudgedShare(client, fault).encode())]
+
+    def _examine(self, client: int, sealed: bytes | memoryview) -> tuple[Fault, Share | None]:
+        try:
+            share = self._box.unseal(share_context(self.cohort.digest, client, self.index), sealed)
+        except DecodeError:
+            return Fault.SEAL, None
+        if len(share) != share_bytes(self.cohort.length, self.index):
+            return Fault.LENGTH, None
+        if self.index != EXPLICIT:
+            return Fault.NONE, share
+        try:
+            return Fault.NONE, field.from_bytes(share)
+        except DecodeError:
+            return Fault.RANGE, None
+
+    def _on_decision(self, message: Message) -> list[Message]:
+        decision = Decision.decode(message.payload, self.cohort.size)
+        client = decision.client
+        if decision.counts:
+            if client not in self._pending:
+                raise self._refuse(message, f"is to count {self._name(client)}, of whom it has no good share")
+            self._count(client)
+        elif client in self._counted:
+            raise self._refuse(message, f"is to forget {self._name(client)}, who is in the sum already")
+        else:
+            self._pending.pop(client, None)
+            self._discarded.add(client)
+        return []
+
+    def _count(self, client: int) -> None:
+        share = self._pending.pop(client)
+        if isinstance(share, bytes):
+            share = field.expand(share_key(share, self.cohort.digest, client, self.index), self.cohort.length)
+        field.add_into(self._sum, share)
+        self._counted.add(client)
+
+    def _on_request(self, message: Message) -> list[Message]:
+        asked = frozenset(SumRequest.decode(message.payload, self.cohort.size).clients)
+        self._check_request(message, asked)
+        # A decision may be overtaken by the request, or lost. The request says the same thing.
+        for client in asked - self._counted:
+            self._count(client)
+        self.state = "opened"
+        payload = SumShare(self._sum).encode()
+        self._pending.clear()
+        self._sum = self._sum[:0]
+        return [self._to_server(SUM, payload)]
+
+    def _check_request(self, message: Message, asked: frozenset[int]) -> None:
+        if len(asked) < self.cohort.threshold:
+            raise self._refuse(
+                message,
+                f"asks for a sum over {len(asked)} clients; the threshold is {self.cohort.threshold}",
+            )
+        if left_out := self._counted - asked:
+            raise self._refuse(message, f"leaves out clients that are in the sum: {self._names(left_out)}")
+        if unknown := asked - self._counted - self._pending.keys():
+            raise self._refuse(
+                message, f"asks for clients of whom it has no good share: {self._names(unknown)}"
+            )
+
+    def _on_late(self, message: Message) -> list[Message]:
+        """What the server sent before it asked for the sum, and what came after: it changes nothing."""
+        return []
+
+    def _to_server(self, phase: str, payload: bytes) -> Message:
+        return Message(self.cohort.session, self.cohort.round, phase, self.id, SERVER, payload)
+
+    def _name(self, client: int) -> str:
+        return f"client {self.cohort.members[client]!r}"
+
+    def _names(self, clients: set[int] | frozenset[int]) -> str:
+        return ", ".join(self.cohort.names(sorted(clients)))
+
+    @staticmethod
+    def _refuse(message: Message, reason: str) -> PeerError:
+        return PeerError(message.sender, message.phase, reason)
+
+    def __repr__(self) -> str:
+        return f"Aggregator({self.index}, round {self.cohort.round}, state {self.state!r})"
