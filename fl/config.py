@@ -18,7 +18,8 @@ class TrainingConfig:
     """The parameters of one federated training.
 
     * ``clients``: at least 2. ``fraction`` in (0, 1]: of them are sampled in each round.
-    * ``rounds``: at least 1. ``dropout`` in [0, 1): the share of a round's participants that goes silent.
+    * ``rounds``: at least 1. ``dropout`` in [0, 1): the share of a round's participants that goes silent,
+      rounded up or down at random where it is no whole number.
     * ``partition``: ``dirichlet`` with concentration ``alpha`` > 0, or ``iid``.
     * ``malicious``: how many clients mount ``attack``.
     * ``threshold``: of the secure aggregation; None: the backend's own.
@@ -60,6 +61,11 @@ class TrainingConfig:
             raise LocalError("alpha", self.alpha, "must be above 0")
         if not 0 <= self.malicious <= self.clients:
             raise LocalError("malicious", self.malicious, f"must be from 0 to the {self.clients} clients")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The clients' names, ``client-00`` first."""
+        return tuple(f"client-{index:02d}" for index in range(self.clients))
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the model after a given round: everything but ``rounds``."""

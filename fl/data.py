@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     SAMPLING = 4
     DROPOUTS = 5
     TRAINING = 6
+    ATTACKERS = 7
 
 
 def generator(seed: int, purpose: Purpose, *path: int) -> np.random.Generator:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from fl.config import TrainingConfig
+from mpc.errors import LocalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,14 @@ class RoundReport:
       None if the round was aborted.
     * ``aborted``: why the round yielded nothing and left the global model as it was, or None.
     * ``seconds``: the whole round, local training included; ``training_seconds``: local training alone.
-    * ``upload_bytes_per_client``: mean over the participants, header and tag included.
-    * ``phase_bytes``: phase → sending role → bytes delivered; ``phase_seconds``: phase → role → seconds.
-    * ``clipped``: fraction of all coordinates that were cut to ±clip.
+    * ``upload_bytes_per_client``: what clients sent and was delivered, header and tag included, divided by
+      the number of participants.
+    * ``phase_bytes``: phase → sending role → bytes delivered; ``phase_seconds``: phase → role → seconds,
+      empty if the round was aborted.
+    * ``clipped``: the fraction of the updates' coordinates that were cut to ±clip.
+
+    Who is in neither of ``survivors``, ``dropped`` and ``rejected`` was there for nothing: the round was
+    aborted.
     """
 
     round: int
@@ -47,6 +54,20 @@ class RoundReport:
     phase_bytes: Mapping[str, Mapping[str, int]]
     phase_seconds: Mapping[str, Mapping[str, float]]
     clipped: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold; :meth:`from_dict` gives the same report back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RoundReport:
+        """``LocalError`` unless ``data`` has exactly a report's entries."""
+        names = {field.name for field in fields(cls)}
+        if data.keys() != names:
+            raise LocalError("round report", sorted(data.keys() ^ names), "these entries are missing or unknown")
+        told = {name: tuple(data[name]) for name in ("participants", "survivors", "dropped")}
+        refused = tuple(Refused(**one) for one in data["rejected"])
+        return cls(**{**data, **told, "rejected": refused})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +89,7 @@ class RoundStarted:
 
 @dataclass(frozen=True, slots=True)
 class ClientTrained:
-    """``done`` of ``total`` participants have finished local training."""
+    """``done`` of the ``total`` participants that do not drop out have finished local training."""
 
     round: int
     client: str

@@ -76,18 +76,21 @@ class Keystream:
         ``zeros`` holds zero bytes only. The caller owns both, so that a loop over many streams keeps
         one block in the processor's cache (spec section 3).
         """
-        self._take(len(zeros))
+        self._left -= len(zeros)
+        if self._left < 0:
+            raise _exhausted(len(zeros))
         self._encryptor.update_into(zeros, buffer)
 
     def read(self, count: int) -> bytes:
         """The next ``count`` bytes."""
-        self._take(count)
-        return self._encryptor.update(bytes(count))
-
-    def _take(self, count: int) -> None:
         self._left -= count
         if self._left < 0:
-            raise LocalError("count", count, f"a key gives at most {MAX_KEYSTREAM_BYTES} bytes in all")
+            raise _exhausted(count)
+        return self._encryptor.update(bytes(count))
 
     def __repr__(self) -> str:
         return "Keystream(<secret>)"
+
+
+def _exhausted(count: int) -> LocalError:
+    return LocalError("count", count, f"a key gives at most {MAX_KEYSTREAM_BYTES} bytes in all")

@@ -23,7 +23,7 @@ Lanes = npt.NDArray[np.unsignedinteger[Any]]
 LaneType = np.dtype[np.unsignedinteger[Any]]
 
 LANES: tuple[LaneType, ...] = (np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8"))
-BLOCK_BYTES = 1 << 17  # of keystream at a time: with zeros and the block it goes to, well within 1 MiB of cache
+BLOCK_BYTES = 3 << 16  # with the zeros and the lanes that a block goes with, well within 1 MiB of cache
 BATCH = 64  # keystreams open at once; each is a cipher context of a few hundred bytes
 # Widths that need no bit shifting.
 _WHOLE: dict[int, LaneType] = {8: np.dtype("u1"), 16: LANES[0], 32: LANES[1], 64: LANES[2]}
@@ -204,17 +204,19 @@ class _Masks:
 
     def __init__(self, streams: Sequence[tuple[bytes, int]], lane: LaneType) -> None:
         self.block = BLOCK_BYTES // lane.itemsize
-        self._streams = [(Keystream(key), np.add if sign == 1 else np.subtract) for key, sign in streams]
+        self._streams = [
+            (Keystream(key).fill, np.add if sign == 1 else np.subtract) for key, sign in streams
+        ]
         self._zeros = memoryview(bytes(BLOCK_BYTES))
         self._buffer = bytearray(BLOCK_BYTES + 15)
         self._mask: Lanes = np.frombuffer(self._buffer, lane, self.block)
 
     def add_next_to(self, part: Lanes) -> None:
         """part += Σ sign · the next lanes of each keystream; a whole block, but at the end."""
-        mask = self._mask[: part.size]
-        for keystream, accumulate in self._streams:
-            keystream.fill(self._zeros[: part.nbytes], self._buffer)
-            accumulate(part, mask, out=part)
+        zeros, buffer, mask = self._zeros[: part.nbytes], self._buffer, self._mask[: part.size]
+        for fill, accumulate in self._streams:
+            fill(zeros, buffer)
+            accumulate(part, mask, part)
 
 
 def _check_streams(streams: Sequence[tuple[bytes, int]]) -> None:

@@ -1,0 +1,229 @@
+"""Malicious clients that send malformed messages, for tests and experiments (spec section 15).
+
+Two kinds. An *insider* is a client that lies inside its own link: its message is properly tagged, so only
+the strict decoders of the server or a helper can tell (check ``structural``). On the *way*, an honest
+client's message is changed, or an old one takes its place: the link refuses it (check ``link``).
+
+What these clients cannot do is as telling as what they can: a well-formed vector of untrue values is no
+malformed message, and is caught by none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+
+from fl.config import ATTACKS
+from fl.data import Purpose, generator
+from mpc.cost import Cost, LinkCost
+from mpc.errors import LocalError
+from mpc.network import Tamper
+from mpc.party import Message, Party, PartyId, client_id
+from mpc.ring import Ring
+from mpc.tape import RandomTape
+from secagg.backend import Backend
+from secagg.checks.base import Check
+from secagg.client import RoundClient, Vector
+from secagg.cohort import KEY_BYTES, Cohort
+from secagg.link import LinkedParty
+from secagg.masking.messages import ADVERTISE, KeyAdvertisement
+from secagg.server import Aggregate, RoundServer
+
+Lie = Callable[[Backend, Cohort, Message], Message]
+"""What an insider sends instead of an honest message; the message itself in phases that it leaves alone."""
+
+
+def choose_attackers(names: Sequence[str], count: int, seed: int) -> frozenset[str]:
+    """``count`` of ``names``, uniform without replacement; ``LocalError`` if there are not so many."""
+    if not 0 <= count <= len(names):
+        raise LocalError("count", count, f"must be from 0 to the {len(names)} clients")
+    chosen = generator(seed, Purpose.ATTACKERS).choice(len(names), size=count, replace=False)
+    return frozenset(names[place] for place in chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class Attack:
+    """The same ``clients`` mount the attack ``name`` (one of ``fl.config.ATTACKS``) in every round.
+
+    * ``wrong-length``: the input is a byte too short in odd rounds, and a byte too long in even ones.
+    * ``out-of-range``: an insider sends a value that the backend's range excludes: an entry of
+      -2^(bits-1) in clear, a public key of small order, a ciphertext of n² or more, a share that is no
+      field element.
+    * ``replayed``: the input of the client's last round arrives again, or, where there was none, one of
+      another session.
+    * ``corrupt-bytes``: bytes of the input flip on the way.
+
+    ``LocalError`` for another name.
+    """
+
+    name: str
+    clients: frozenset[str]
+    _seen: dict[str, Message] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.name not in ATTACKS:
+            raise LocalError("name", self.name, f"must be one of {', '.join(ATTACKS)}")
+
+    def mount(
+        self, backend: Backend, members: Sequence[str], silent: Collection[str] = ()
+    ) -> tuple[Backend, Tamper | None]:
+        """What one round runs under: ``backend`` with the lying clients in it, and what happens on the way.
+
+        ``members``: the round's, in the cohort's order. Those of ``silent`` only drop out in this round.
+        """
+        active = {client_id(i): name for i, name in enumerate(members) if name in self.clients - set(silent)}
+        if (lie := _LIES.get(self.name)) is not None:
+            return WithInsiders(backend, dict.fromkeys(active.values(), lie)), None
+
+        def tamper(message: Message) -> list[Message]:
+            name = active.get(message.sender)
+            if name is None or message.phase != backend.input_phase:
+                return [message]
+            return [corrupted(message) if self.name == "corrupt-bytes" else self._replayed(name, message)]
+
+        return backend, tamper
+
+    def _replayed(self, name: str, message: Message) -> Message:
+        old = self._seen.get(name)
+        self._seen[name] = message
+        if old is None:
+            return replace(message, session=bytes(255 - byte for byte in message.session))
+        # A client's index may change between rounds; under another one it would slander a neighbour.
+        return replace(old, sender=message.sender)
+
+
+def corrupted(message: Message) -> Message:
+    """The message with all bits of its payload's middle byte flipped."""
+    payload = bytearray(message.payload)
+    payload[len(payload) // 2] ^= 0xFF
+    return replace(message, payload=bytes(payload))
+
+
+class WithInsiders(Backend):
+    """A backend some of whose clients lie, behind links of their own: the tags of their messages are right.
+
+    Everybody else is as in ``inner``. ``insiders``: client → what it sends.
+    """
+
+    def __init__(self, inner: Backend, insiders: Mapping[str, Lie]) -> None:
+        super().__init__(inner.threshold)
+        # The interface declares these on the class; here they are those of whatever is wrapped.
+        vars(self).update(
+            name=inner.name,
+            phases=inner.phases,
+            input_phase=inner.input_phase,
+            client_phases=inner.client_phases,
+            leakage=inner.leakage,
+        )
+        self._inner = inner
+        self._insiders = dict(insiders)
+
+    def resolve_threshold(self, members: int) -> int:
+        return self._inner.resolve_threshold(members)
+
+    def setup(self, tape: RandomTape | None = None) -> Self:
+        return type(self)(self._inner.setup(tape), self._insiders)
+
+    def client(
+        self, cohort: Cohort, me: str, vector: Vector, *, checks: Sequence[Check] = (), tape: RandomTape
+    ) -> Party[None]:
+        if (lie := self._insiders.get(me)) is None:
+            return self._inner.client(cohort, me, vector, checks=checks, tape=tape)
+        liar = _Insider(self._client(cohort, me, vector, checks, tape), lie, self._inner)
+        return LinkedParty.client(liar, cohort, tape.read(KEY_BYTES))
+
+    def server(
+        self, cohort: Cohort, *, link_key: bytes, checks: Sequence[Check] = (), tape: RandomTape
+    ) -> Party[Aggregate]:
+        return self._inner.server(cohort, link_key=link_key, checks=checks, tape=tape)
+
+    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Party[object]]:
+        return self._inner.helpers(cohort, tape=tape)
+
+    def cost(self, cohort: Cohort, checks: Sequence[Check] = ()) -> Cost:
+        return self._inner.cost(cohort, checks)
+
+    def _client(
+        self, cohort: Cohort, me: str, vector: Vector, checks: Sequence[Check], tape: RandomTape
+    ) -> RoundClient:
+        return self._inner._client(cohort, me, vector, checks, tape)
+
+    def _server(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape) -> RoundServer[Any]:
+        return self._inner._server(cohort, checks, tape)
+
+    def _cost(self, cohort: Cohort) -> tuple[int, list[LinkCost]]:
+        return self._inner._cost(cohort)
+
+
+class _Insider:
+    """An honest client whose messages pass through a lie."""
+
+    result: None = None
+
+    def __init__(self, honest: RoundClient, lie: Lie, backend: Backend) -> None:
+        self._honest = honest
+        self._lie = lie
+        self._backend = backend
+
+    @property
+    def id(self) -> PartyId:
+        return self._honest.id
+
+    def start(self) -> list[Message]:
+        return self._tell(self._honest.start())
+
+    def receive(self, message: Message) -> list[Message]:
+        return self._tell(self._honest.receive(message))
+
+    def expire(self) -> list[Message]:
+        return self._tell(self._honest.expire())
+
+    def _tell(self, messages: list[Message]) -> list[Message]:
+        return [self._lie(self._backend, self._honest.cohort, message) for message in messages]
+
+
+# What insiders send.
+
+
+def wrong_length(backend: Backend, cohort: Cohort, message: Message) -> Message:
+    """An input that is a byte too short in odd rounds, and a byte too long in even ones."""
+    if message.phase != backend.input_phase:
+        return message
+    payload = bytes(message.payload)
+    return replace(message, payload=payload[:-1] if cohort.round % 2 else payload + b"\0")
+
+
+def out_of_range(backend: Backend, cohort: Cohort, message: Message) -> Message:
+    """A value that no honest client could send; ``LocalError`` for a backend that is not known here."""
+    lie = _OUT_OF_RANGE.get(backend.name)
+    if lie is None:
+        raise LocalError("backend", backend.name, f"out-of-range is known for {', '.join(_OUT_OF_RANGE)}")
+    return lie(backend, cohort, message)
+
+
+def _entry_too_low(backend: Backend, cohort: Cohort, message: Message) -> Message:
+    """In clear: two's complement has one value more than the symmetric range."""
+    if message.phase != backend.input_phase:
+        return message
+    ring = Ring(cohort.bits)
+    lanes = ring.unpack(message.payload, cohort.length)
+    lanes[0] = 1 << (cohort.bits - 1)
+    return replace(message, payload=ring.pack(lanes))
+
+
+def _small_order_key(backend: Backend, cohort: Cohort, message: Message) -> Message:
+    """Masking: with the public key zero every shared secret would be zero (RFC 7748, section 6.1)."""
+    if message.phase != ADVERTISE:
+        return message
+    honest = KeyAdvertisement.decode(message.payload)
+    return replace(message, payload=replace(honest, mask_key=bytes(KEY_BYTES)).encode())
+
+
+_LIES: Mapping[str, Lie] = {"wrong-length": wrong_length, "out-of-range": out_of_range}
+_OUT_OF_RANGE: Mapping[str, Lie] = {
+    "plain": _entry_too_low,
+    "masking": _small_order_key,
+}
