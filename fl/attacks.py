@@ -14,8 +14,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-import numpy as np
-
 from fl.config import ATTACKS
 from fl.data import Purpose, generator
 from mpc.cost import Cost, LinkCost
@@ -23,14 +21,21 @@ from mpc.errors import LocalError
 from mpc.network import Tamper
 from mpc.party import Message, Party, PartyId, client_id
 from mpc.ring import Ring
-from mpc.tape import RandomTape
+from mpc.tape import RandomTape, SystemTape
 from secagg.backend import Backend
 from secagg.checks.base import Check
 from secagg.client import RoundClient, Vector
 from secagg.cohort import KEY_BYTES, Cohort
 from secagg.link import LinkedParty
+from secagg.masking import Masking
 from secagg.masking.messages import ADVERTISE, KeyAdvertisement
+from secagg.paillier import Paillier
+from secagg.plain import InsecurePlain
+from secagg.sealed import seal
 from secagg.server import Aggregate, RoundServer
+from secagg.sharing import SecretSharing
+from secagg.sharing.keys import share_context
+from secagg.sharing.messages import SharedInput
 
 Lie = Callable[[Backend, Cohort, Message], Message]
 """What an insider sends instead of an honest message; the message itself in phases that it leaves alone."""
@@ -198,32 +203,51 @@ def wrong_length(backend: Backend, cohort: Cohort, message: Message) -> Message:
 
 def out_of_range(backend: Backend, cohort: Cohort, message: Message) -> Message:
     """A value that no honest client could send; ``LocalError`` for a backend that is not known here."""
-    lie = _OUT_OF_RANGE.get(backend.name)
-    if lie is None:
-        raise LocalError("backend", backend.name, f"out-of-range is known for {', '.join(_OUT_OF_RANGE)}")
-    return lie(backend, cohort, message)
-
-
-def _entry_too_low(backend: Backend, cohort: Cohort, message: Message) -> Message:
-    """In clear: two's complement has one value more than the symmetric range."""
+    if isinstance(backend, Masking):
+        return _small_order_key(message) if message.phase == ADVERTISE else message
     if message.phase != backend.input_phase:
         return message
+    if isinstance(backend, InsecurePlain):
+        payload = _entry_too_low(cohort, message.payload)
+    elif isinstance(backend, Paillier):
+        payload = _no_ciphertext(backend, message.payload)
+    elif isinstance(backend, SecretSharing):
+        payload = _no_element(backend, cohort, message)
+    else:
+        raise LocalError("backend", backend.name, "the attack out-of-range knows the bundled backends only")
+    return replace(message, payload=payload)
+
+
+def _entry_too_low(cohort: Cohort, payload: bytes | memoryview) -> bytes:
+    """-2^(bits-1) as the first entry: two's complement has one value more than the symmetric range."""
     ring = Ring(cohort.bits)
-    lanes = ring.unpack(message.payload, cohort.length)
+    lanes = ring.unpack(payload, cohort.length)
     lanes[0] = 1 << (cohort.bits - 1)
-    return replace(message, payload=ring.pack(lanes))
+    return ring.pack(lanes)
 
 
-def _small_order_key(backend: Backend, cohort: Cohort, message: Message) -> Message:
-    """Masking: with the public key zero every shared secret would be zero (RFC 7748, section 6.1)."""
-    if message.phase != ADVERTISE:
-        return message
+def _small_order_key(message: Message) -> Message:
+    """Zero as the masking key: every secret shared with it would be zero (RFC 7748, section 6.1)."""
     honest = KeyAdvertisement.decode(message.payload)
     return replace(message, payload=replace(honest, mask_key=bytes(KEY_BYTES)).encode())
 
 
+def _no_ciphertext(backend: Paillier, payload: bytes | memoryview) -> bytes:
+    """n² as the first ciphertext: valid ones are below it."""
+    if backend.public is None:
+        raise LocalError("backend", backend, "has no keys yet: call setup()")
+    key = backend.public.encryption
+    first = int(key.n2).to_bytes(key.ciphertext_bytes, "little")
+    return first + bytes(payload[len(first) :])
+
+
+def _no_element(backend: SecretSharing, cohort: Cohort, message: Message) -> bytes:
+    """2^64 - 1 in each place of the explicit share, which is sealed as it should be."""
+    own = SharedInput.decode(message.payload, cohort.length, backend.aggregators)
+    share = b"\xff" * (8 * cohort.length)
+    context = share_context(cohort.digest, message.sender.index, aggregator=0)
+    sealed = seal(backend.public_keys[0].sealing, context, share, SystemTape())
+    return SharedInput([sealed, *own.sealed[1:]]).encode()
+
+
 _LIES: Mapping[str, Lie] = {"wrong-length": wrong_length, "out-of-range": out_of_range}
-_OUT_OF_RANGE: Mapping[str, Lie] = {
-    "plain": _entry_too_low,
-    "masking": _small_order_key,
-}

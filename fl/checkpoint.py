@@ -1,4 +1,4 @@
-"""The state of a training run on disk, so that it goes on after a crash (spec section 9).
+"""The state of a training run on disk, so that it goes on after a crash (spec section 15).
 
 One file, all integers little-endian::
 
@@ -12,10 +12,12 @@ the file is executed: there is no pickle.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,36 +45,30 @@ class CheckpointError(LocalError):
 class Checkpoint:
     """What a run needs to go on.
 
-    ``fingerprint``: of the configuration, see :func:`fingerprint`. ``round``: how many rounds are finished.
-    ``weights``: the global model after them. ``history``: one JSON object a round, oldest first.
+    ``fingerprint``: a digest of the configuration, so that another training is not mixed up with this one.
+    ``round``: how many rounds are finished. ``weights``: the global model after them, float arrays.
+    ``history``: JSON objects, such as one a round.
     """
 
     fingerprint: str
     round: int
     weights: Weights
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-
-def fingerprint(configuration: Mapping[str, object]) -> str:
-    """SHA-256, in hex, of a JSON-able configuration; the order of its keys does not matter.
-
-    ``LocalError`` if JSON cannot hold it exactly: NaN, infinity, tuples, keys that are not text.
-    """
-    return hashlib.sha256(_exact_json("configuration", dict(configuration))).hexdigest()
+    history: list[dict[str, Any]]
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Replace ``path`` by ``checkpoint``, or leave it as it was: never a mixture, whenever the power goes.
 
-    ``LocalError`` if the round is negative, a weight is not float, or the history is not exact JSON;
-    ``OSError`` if the disk refuses. One process writes one path at a time.
+    ``LocalError`` if the round is negative, a weight is not float, or the history is not JSON (NaN and
+    infinity are not, nor are keys other than text; tuples come back as lists). ``OSError`` if the disk
+    refuses. One process writes one path at a time.
     """
     target = Path(path)
     prefix = _encode_prefix(checkpoint)
     # A fixed name: what a killed process leaves behind is overwritten by the next save, and never piles up.
     partial = target.with_name(f".{target.name}.partial")
     try:
-        _write(partial, [prefix, *(_little_endian(array).tobytes() for array in checkpoint.weights)])
+        _write(partial, itertools.chain([prefix], map(_little_endian, checkpoint.weights)))
         os.replace(partial, target)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -91,7 +87,7 @@ def load(path: str | os.PathLike[str], fingerprint: str) -> Checkpoint:
     content = _read(source)
     version = int.from_bytes(content[len(MAGIC) : len(MAGIC) + 2], "little")
     if version != VERSION:
-        raise CheckpointError(source, f"has format version {version}, and this program reads version {VERSION}")
+        raise CheckpointError(source, f"has format version {version}; this program reads version {VERSION}")
     header_end = _PREFIX_BYTES + int.from_bytes(content[len(MAGIC) + 2 : _PREFIX_BYTES], "little")
     try:
         header = _decode_header(content[_PREFIX_BYTES:header_end])
@@ -111,29 +107,35 @@ def _encode_prefix(checkpoint: Checkpoint) -> bytes:
         raise LocalError("round", checkpoint.round, "must be at least 0")
     for position, array in enumerate(checkpoint.weights):
         if array.dtype.name not in FLOAT_TYPES:
-            raise LocalError(f"dtype of weights[{position}]", array.dtype.name, f"must be one of {FLOAT_TYPES}")
+            bound = f"must be one of {', '.join(FLOAT_TYPES)}"
+            raise LocalError(f"dtype of weights[{position}]", array.dtype.name, bound)
+    _check_keys(checkpoint.history)
     fields = {
         "fingerprint": checkpoint.fingerprint,
         "round": checkpoint.round,
         "history": checkpoint.history,
         "arrays": [{"dtype": array.dtype.name, "shape": list(array.shape)} for array in checkpoint.weights],
     }
-    header = _exact_json("checkpoint", fields)
+    try:
+        header = json.dumps(fields, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LocalError("history", checkpoint.history, f"must be JSON: {error}") from error
     return MAGIC + VERSION.to_bytes(2, "little") + len(header).to_bytes(8, "little") + header
 
 
-def _exact_json(argument: str, value: dict[str, Any]) -> bytes:
-    """Canonical JSON that reads back equal to ``value``."""
-    try:
-        text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
-        raise LocalError(argument, type(value).__name__, f"must be JSON: {error}") from error
-    if json.loads(text) != value:
-        raise LocalError(argument, value, "must be exact JSON: keys are text, and sequences are lists")
-    return text.encode()
+def _check_keys(value: object) -> None:
+    """Refuse what JSON would turn into text without a word: the key 1 would come back as "1"."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise LocalError("key in history", key, "must be text")
+            _check_keys(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner)
 
 
-def _write(path: Path, chunks: Sequence[bytes]) -> None:
+def _write(path: Path, chunks: Iterable[bytes]) -> None:
     """Write ``chunks`` and their digest, down to the disk."""
     digest = hashlib.sha256()
     with path.open("wb") as file:
@@ -194,14 +196,15 @@ def _decode_arrays(specifications: list[dict[str, Any]], encoded: bytes) -> Weig
         if name not in FLOAT_TYPES or any(type(extent) is not int or extent < 0 for extent in shape):
             raise ValueError("shape or dtype")
         dtype = np.dtype(name).newbyteorder("<")
-        count = int(np.prod(shape, dtype=object))
-        flat = np.frombuffer(encoded, dtype, count, offset=position)
-        weights.append(flat.reshape(shape).astype(np.dtype(name)))
-        position += flat.nbytes
+        end = position + math.prod(shape) * dtype.itemsize
+        if end > len(encoded):
+            raise ValueError("arrays beyond the end")
+        weights.append(np.ndarray(shape, dtype, encoded, position).astype(name))
+        position = end
     if position != len(encoded):
-        raise ValueError("length of the arrays")
+        raise ValueError("bytes beyond the arrays")
     return weights
 
 
-def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+def _little_endian(array: NDArray[Any]) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import click
 import typer
+from click.core import ParameterSource
 
 from fl.cli_output import fail, version
 from fl.config import ATTACKS, BACKENDS, PARTITIONS, TrainingConfig
 from mpc.errors import LocalError
 
-_DEFAULT: dict[str, Any] = {field.name: field.default for field in fields(TrainingConfig)}
+_DEFAULT = TrainingConfig()
 
 app = typer.Typer(
     name="secagg",
@@ -26,10 +27,8 @@ app = typer.Typer(
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/cli.md).")]
 
 
-def _option(name: str, text: str, *, choices: tuple[str, ...] = (), metavar: str | None = None) -> Any:
-    """An option whose default is that of ``TrainingConfig``; None tells us that it was not given."""
-    kind = click.Choice(choices) if choices else None
-    return typer.Option(help=text, show_default=str(_DEFAULT[name]), click_type=kind, metavar=metavar)
+def _one_of(choices: tuple[str, ...], text: str) -> Any:
+    return typer.Option(help=text, click_type=click.Choice(choices))
 
 
 def _threshold(text: str) -> float:
@@ -59,53 +58,47 @@ def _secagg(
 @app.command()
 def train(
     ctx: typer.Context,
-    backend: Annotated[
-        str | None, _option("backend", "What protects the updates.", choices=BACKENDS)
-    ] = None,
-    clients: Annotated[int | None, _option("clients", "Clients in the training.", metavar="N")] = None,
-    rounds: Annotated[int | None, _option("rounds", "Rounds to train.", metavar="R")] = None,
+    backend: Annotated[str, _one_of(BACKENDS, "What protects the updates.")] = _DEFAULT.backend,
+    clients: Annotated[int, typer.Option(metavar="N", help="Clients in all.")] = _DEFAULT.clients,
+    rounds: Annotated[int, typer.Option(metavar="R", help="Rounds of training.")] = _DEFAULT.rounds,
     fraction: Annotated[
-        float | None, _option("fraction", "Share of the clients sampled in a round.", metavar="F")
-    ] = None,
+        float, typer.Option(metavar="F", help="Share of the clients that takes part in a round.")
+    ] = _DEFAULT.fraction,
     dropout: Annotated[
-        float | None, _option("dropout", "Share of a round's clients that goes silent in it.", metavar="P")
-    ] = None,
+        float, typer.Option(metavar="P", help="Share of a round's clients that goes silent in it.")
+    ] = _DEFAULT.dropout,
     partition: Annotated[
-        str | None, _option("partition", "How the data is spread over the clients.", choices=PARTITIONS)
-    ] = None,
+        str, _one_of(PARTITIONS, "How the data is spread over the clients.")
+    ] = _DEFAULT.partition,
     alpha: Annotated[
-        float | None, _option("alpha", "Of --partition dirichlet: the smaller, the more skewed.", metavar="A")
-    ] = None,
+        float, typer.Option(metavar="A", help="Of --partition dirichlet: the smaller, the more skewed.")
+    ] = _DEFAULT.alpha,
     malicious: Annotated[
-        int | None, _option("malicious", "Clients that mount --attack in every round.", metavar="M")
-    ] = None,
-    attack: Annotated[
-        str | None, _option("attack", "What malicious clients do.", choices=ATTACKS)
-    ] = None,
+        int, typer.Option(metavar="M", help="Clients that mount --attack in every round.")
+    ] = _DEFAULT.malicious,
+    attack: Annotated[str, _one_of(ATTACKS, "What malicious clients do.")] = _DEFAULT.attack,
     threshold: Annotated[
         float | None,
         typer.Option(
             parser=_threshold,
             metavar="T",
-            help="Fewer contributions are never opened: a fraction (0.7) of a round's clients, or a number (14).",
-            show_default="of the backend",
+            help="Fewer contributions are never opened: a share (0.7) of a round's clients or a number (14).",
+            show_default="by the backend",
         ),
     ] = None,
     aggregators: Annotated[
-        int | None, _option("aggregators", "Of --backend sharing: who must not all collude.", metavar="M")
-    ] = None,
+        int, typer.Option(metavar="M", help="Of --backend sharing: the sum takes all of them.")
+    ] = _DEFAULT.aggregators,
     key_bits: Annotated[
-        int | None, _option("key_bits", "Of --backend paillier: 2048, 3072 or 4096.", metavar="B")
-    ] = None,
+        int, typer.Option(metavar="B", help="Of --backend paillier: 2048, 3072 or 4096.")
+    ] = _DEFAULT.key_bits,
     clip: Annotated[
-        float | None, _option("clip", "Coordinates of an update are cut to ±C.", metavar="C")
-    ] = None,
+        float, typer.Option(metavar="C", help="Coordinates of an update are cut to ±C.")
+    ] = _DEFAULT.clip,
     bits: Annotated[
-        int | None, _option("bits", "Bits of an encoded coordinate, 2 to 48.", metavar="B")
-    ] = None,
-    seed: Annotated[
-        int | None, _option("seed", "Of everything but keys and masks.", metavar="S")
-    ] = None,
+        int, typer.Option(metavar="B", help="Bits of an encoded coordinate, 2 to 48.")
+    ] = _DEFAULT.bits,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of everything but keys and masks.")] = _DEFAULT.seed,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the training to FILE after each round.")
     ] = None,
@@ -119,7 +112,12 @@ def train(
     """Train a model on bundled data, over protected sums, with dropouts."""
     from fl.cli_train import Request, run
 
-    given = {name: ctx.params[name] for name in _DEFAULT if ctx.params[name] is not None}
+    names = [field.name for field in fields(TrainingConfig)]
+    given = {
+        name: ctx.params[name]
+        for name in names
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
     raise typer.Exit(run(Request(given, checkpoint, resume, report, json)))
 
 

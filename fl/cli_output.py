@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from fl.config import TrainingConfig
 from fl.events import (
@@ -26,7 +27,7 @@ from fl.events import (
 )
 from mpc.errors import LocalError
 
-_OPTIONS = {field.name for field in fields(TrainingConfig)} | {"length"}
+_OPTIONS = {field.name for field in fields(TrainingConfig)} | {"length", "checkpoint"}
 
 
 def version() -> str:
@@ -64,6 +65,16 @@ def table(title: str, *columns: str, left: int = 1) -> Table:
     return made
 
 
+def add_row(made: Table, *cells: str | Text) -> None:
+    """A row of plain text: square brackets in it are not markup."""
+    made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def say(console: Console, line: str) -> None:
+    """One line as it is: no markup, no colours, no wrapping."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 class Display(Protocol):
     """Shows a training as it goes on. A context manager: leaving it leaves the terminal as it was."""
 
@@ -98,11 +109,15 @@ class Lines:
 
     def show(self, event: Event) -> None:
         match event:
-            case TrainingStarted(config=config):
+            case TrainingStarted(config=config, finished_rounds=done, accuracy=accuracy):
                 self._rounds = config.rounds
+                if done:
+                    self._say(f"resumed after round {done}/{config.rounds}  accuracy {accuracy:.4f}")
             case RoundFinished(report=report):
-                text = round_line(report, self._rounds)
-                self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+                self._say(round_line(report, self._rounds))
+
+    def _say(self, line: str) -> None:
+        say(self._console, line)
 
 
 def round_line(report: RoundReport, rounds: int) -> str:

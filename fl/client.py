@@ -1,4 +1,4 @@
-"""What a client does at home: train on its own data (spec section 9).
+"""What a client does at home: train on its own data (spec section 15).
 
 The loop knows one thing about training, the callable :class:`LocalTraining`. Anything that maps global
 weights, data and a seed to an update fits; :class:`TorchTraining` is the one that is included.
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fl.data import Dataset, demo_extra
-from fl.model import Weights, digits_network, flatten, unflatten
+from fl.data import Dataset
+from fl.model import Weights, digits_network, flatten, seeded, unflatten
 from mpc.errors import LocalError
 
 if TYPE_CHECKING:
@@ -90,25 +90,17 @@ class TorchTraining:
         ``LocalError`` if ``data`` is empty, the seed is not in [0, 2^63), or ``weights`` do not fit the
         module (names the entry).
         """
-        with demo_extra():
-            import torch
-        if not 0 <= seed < 2**63:
-            raise LocalError("seed", seed, "must lie in [0, 2^63)")
-        with torch.random.fork_rng(devices=[]):
-            # The CPU's generator alone: torch.manual_seed would reseed every accelerator too.
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             module = self._module(weights, data)
-            self._descend(module, data, torch.Generator().manual_seed(seed))
+            self._descend(module, data, seed)
             after = _evaluate(module, data)
         trained, _ = flatten(module.state_dict())
-        update = [new - old for new, old in zip(trained, weights, strict=True)]
+        update = [np.asarray(new - old) for new, old in zip(trained, weights, strict=True)]
         return LocalUpdate(update, len(data), {"loss": after.loss, "accuracy": after.accuracy})
 
     def evaluate(self, weights: Weights, data: Dataset) -> Evaluation:
         """How ``weights`` do on ``data``; ``LocalError`` as in a call."""
-        with demo_extra():
-            import torch
-        with torch.random.fork_rng(devices=[]):
+        with seeded(0):
             return _evaluate(self._module(weights, data), data)
 
     def _module(self, weights: Weights, data: Dataset) -> torch.nn.Module:
@@ -120,11 +112,12 @@ class TorchTraining:
         module.load_state_dict(unflatten(weights, flatten(state)[1], kept=state))
         return module
 
-    def _descend(self, module: torch.nn.Module, data: Dataset, order: torch.Generator) -> None:
+    def _descend(self, module: torch.nn.Module, data: Dataset, seed: int) -> None:
         import torch
 
         features, labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
         batches = -(-len(data) // self.batch_size)
+        order = torch.Generator().manual_seed(seed)
         criterion = torch.nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
         optimizer = torch.optim.SGD(module.parameters(), lr=self.learning_rate, momentum=self.momentum)
         module.train()

@@ -52,6 +52,7 @@ class TrainingConfig:
         _at_least("clients", self.clients, 2)
         _at_least("rounds", self.rounds, 1)
         _at_least("seed", self.seed, 0)
+        _at_least("malicious", self.malicious, 0)
         _at_least("aggregators", self.aggregators, 2)
         if not 0 < self.fraction <= 1:
             raise LocalError("fraction", self.fraction, "must be above 0 and at most 1")
@@ -59,7 +60,7 @@ class TrainingConfig:
             raise LocalError("dropout", self.dropout, "must be at least 0 and below 1")
         if not self.alpha > 0:
             raise LocalError("alpha", self.alpha, "must be above 0")
-        if not 0 <= self.malicious <= self.clients:
+        if self.malicious > self.clients:
             raise LocalError("malicious", self.malicious, f"must be from 0 to the {self.clients} clients")
 
     @property

@@ -1,4 +1,4 @@
-"""Bundled real data, and how it is spread over clients (spec section 9).
+"""Bundled real data, and how it is spread over clients (spec section 15).
 
 The digits of scikit-learn come with its wheel, so nothing is downloaded. Everything here is a function
 of its arguments: a partition draws from the generator that it is given, and :func:`generator` is the one
@@ -38,13 +38,17 @@ class Purpose(IntEnum):
 def generator(seed: int, purpose: Purpose, *path: int) -> np.random.Generator:
     """The generator of one purpose, and of one ``path`` within it, such as (round, client).
 
-    Different arguments give independent streams (NumPy's ``SeedSequence``). All are integers ≥ 0, or
-    ``LocalError`` is raised. Not for secrets: protocols draw from a ``RandomTape``.
+    Different arguments give independent streams. ``LocalError`` unless the seed lies in [0, 2^128) and
+    each step of the path in [0, 2^32). Not for secrets: protocols draw from a ``RandomTape``.
     """
-    for name, value in (("seed", seed), *((f"path[{i}]", value) for i, value in enumerate(path))):
-        if value < 0:
-            raise LocalError(name, value, "must be at least 0")
-    return np.random.default_rng([seed, int(purpose), *path])
+    if not 0 <= seed < 2**128:
+        raise LocalError("seed", seed, "must lie in [0, 2^128)")
+    for position, step in enumerate(path):
+        if not 0 <= step < 2**32:
+            raise LocalError(f"path[{position}]", step, "must lie in [0, 2^32)")
+    # Not default_rng([seed, purpose, *path]): it runs the words of all of them together and pads with
+    # zeros, so that ([0, 2], [0, 2, 0]) and ([2^32, 5], [0, 1, 5]) would be pairs of equal streams.
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(purpose), *path)))
 
 
 @contextmanager

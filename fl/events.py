@@ -64,7 +64,9 @@ class RoundReport:
         """``LocalError`` unless ``data`` has exactly a report's entries."""
         names = {field.name for field in fields(cls)}
         if data.keys() != names:
-            raise LocalError("round report", sorted(data.keys() ^ names), "these entries are missing or unknown")
+            raise LocalError(
+                "round report", sorted(data.keys() ^ names), "these entries are missing or unknown"
+            )
         told = {name: tuple(data[name]) for name in ("participants", "survivors", "dropped")}
         refused = tuple(Refused(**one) for one in data["rejected"])
         return cls(**{**data, **told, "rejected": refused})
@@ -116,6 +118,4 @@ class TrainingFinished:
     history: tuple[RoundReport, ...]
 
 
-Event = (
-    TrainingStarted | RoundStarted | ClientTrained | AggregationStarted | RoundFinished | TrainingFinished
-)
+Event = TrainingStarted | RoundStarted | ClientTrained | AggregationStarted | RoundFinished | TrainingFinished

@@ -1,4 +1,4 @@
-"""Federated averaging: the steps of one round as pure functions (spec section 9).
+"""Federated averaging: the steps of one round as pure functions (spec section 15).
 
 Source: McMahan et al. 2017, arXiv 1602.05629, algorithm 1; the server's learning rate is that of
 Reddi et al. 2021, arXiv 2003.00295, algorithm 1.
@@ -6,6 +6,7 @@ Reddi et al. 2021, arXiv 2003.00295, algorithm 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,14 +33,18 @@ def sample_clients(names: Sequence[str], fraction: float, rng: np.random.Generat
 
 
 def choose_dropouts(names: Sequence[str], probability: float, rng: np.random.Generator) -> list[str]:
-    """Who falls silent: each of ``names`` independently with ``probability``, in their given order.
+    """Who falls silent, in their given order: each of the n ``names`` with ``probability``.
 
-    None or all of them may be drawn. ``LocalError`` if a name is repeated or not 0 ≤ probability ≤ 1.
+    Together they are probability · n, rounded up or down at random where that is no whole number.
+    ``LocalError`` if a name is repeated or not 0 ≤ probability ≤ 1.
     """
     _check_distinct(names)
     if not 0 <= probability <= 1:
         raise LocalError("probability", probability, "must lie in [0, 1]")
-    return [name for name, draw in zip(names, rng.random(len(names)), strict=True) if draw < probability]
+    expected = round(probability * len(names), 9)  # without the digits that binary fractions add
+    count = math.floor(expected + rng.random())
+    chosen = rng.choice(len(names), size=count, replace=False)
+    return [names[position] for position in np.sort(chosen)]
 
 
 def weighted_mean(updates: Sequence[Weights], weights: Sequence[float]) -> Weights:
@@ -80,7 +85,8 @@ def apply_update(
     updated: Weights = []
     for position, (tensor, step) in enumerate(zip(weights, mean_update, strict=True)):
         if tensor.dtype.name not in FLOAT_TYPES:
-            raise LocalError(f"dtype of weights[{position}]", tensor.dtype.name, f"must be one of {FLOAT_TYPES}")
+            bound = f"must be one of {', '.join(FLOAT_TYPES)}"
+            raise LocalError(f"dtype of weights[{position}]", tensor.dtype.name, bound)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is caught just below
             moved = tensor.astype(np.float64) + server_learning_rate * step.astype(np.float64)
             cast = np.asarray(moved.astype(tensor.dtype))

@@ -1,4 +1,4 @@
-"""Models as lists of arrays, and back (spec section 9).
+"""Models as lists of arrays, and back (spec section 15).
 
 What is averaged is ``Weights``: a list of float arrays in the model's own order. A :class:`Layout`
 remembers the names, shapes and types, and which entries are left out because they are not float: the
@@ -7,7 +7,8 @@ counter of a batch normalisation has no meaningful weighted average, so each par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
@@ -80,8 +81,9 @@ def flatten(
     entries = tuple(Entry(name, array.shape, array.dtype.name) for name, array in arrays.items())
     for entry in entries:
         if entry.dtype not in FLOAT_TYPES + KEPT_TYPES:
-            raise LocalError(f"dtype of {entry.name}", entry.dtype, f"must be one of {FLOAT_TYPES + KEPT_TYPES}")
-    weights = [arrays[entry.name].copy() for entry in entries if entry.averaged]
+            bound = f"must be one of {', '.join(FLOAT_TYPES + KEPT_TYPES)}"
+            raise LocalError(f"dtype of {entry.name}", entry.dtype, bound)
+    weights = [arrays[entry.name].astype(entry.dtype) for entry in entries if entry.averaged]
     return weights, Layout(entries, isinstance(model, Mapping))
 
 
@@ -95,7 +97,7 @@ def unflatten(weights: Sequence[NDArray[Any]], layout: Layout[Model], kept: Mode
     arrays = {entry.name: array for entry, array in zip(layout.averaged, weights, strict=True)}
     if layout.kept:
         arrays |= _kept_arrays(layout, kept)
-    copies = {entry.name: arrays[entry.name].copy() for entry in layout.entries}
+    copies = {entry.name: arrays[entry.name].astype(entry.dtype) for entry in layout.entries}
     if not layout.named:
         return cast(Model, list(copies.values()))
     with demo_extra():
@@ -112,13 +114,25 @@ def check_weights(weights: Sequence[NDArray[Any]], layout: Layout[Any]) -> None:
         _check_entry(entry, array)
 
 
-def initial_weights(factory: Callable[[], torch.nn.Module], seed: int) -> Weights:
-    """The weights of a new module from ``factory``, drawn from ``seed`` without moving torch's generator."""
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, torch's CPU generator starts from ``seed``; afterwards it is as it was before.
+
+    ``LocalError`` unless 0 ≤ seed < 2^63. The generator is the process's: one thread at a time.
+    """
     with demo_extra():
         import torch
+    if not 0 <= seed < 2**63:
+        raise LocalError("seed", seed, "must lie in [0, 2^63)")
     with torch.random.fork_rng(devices=[]):
-        # The CPU's generator alone: torch.manual_seed would reseed every accelerator too.
+        # Not torch.manual_seed, which would reseed every accelerator too, for good.
         torch.default_generator.manual_seed(seed)
+        yield
+
+
+def initial_weights(factory: Callable[[], torch.nn.Module], seed: int) -> Weights:
+    """The weights of a new module from ``factory``, drawn from ``seed`` in [0, 2^63)."""
+    with seeded(seed):
         return flatten(factory().state_dict())[0]
 
 
@@ -146,7 +160,7 @@ def _array(name: str, tensor: torch.Tensor) -> NDArray[Any]:
     if not isinstance(tensor, torch.Tensor):
         raise LocalError(f"entry {name}", type(tensor).__name__, "must be a torch tensor")
     try:
-        return cast("NDArray[Any]", tensor.detach().cpu().numpy())
+        return tensor.detach().cpu().numpy()
     except (TypeError, RuntimeError) as error:  # bfloat16, quantised, sparse: NumPy has no such type
         raise LocalError(f"dtype of {name}", str(tensor.dtype), "has no NumPy equivalent") from error
 

@@ -97,22 +97,10 @@ def _write_all(files: Mapping[Path, bytes]) -> None:
 
 def _round(report: RoundReport) -> dict[str, Any]:
     return {
-        "round": report.round,
+        **report.to_dict(),
         "accuracy": _number(report.accuracy),
         "loss": _number(report.loss),
-        "train_accuracy": _number(report.train_accuracy),
-        "train_loss": _number(report.train_loss),
-        "participants": list(report.participants),
-        "survivors": list(report.survivors),
-        "dropped": list(report.dropped),
         "rejected": {one.client: {"check": one.check, "reason": one.reason} for one in report.rejected},
-        "aborted": report.aborted,
-        "seconds": report.seconds,
-        "training_seconds": report.training_seconds,
-        "upload_bytes_per_client": report.upload_bytes_per_client,
-        "phase_bytes": {phase: dict(roles) for phase, roles in report.phase_bytes.items()},
-        "phase_seconds": {phase: dict(roles) for phase, roles in report.phase_seconds.items()},
-        "clipped": report.clipped,
     }
 
 
@@ -126,6 +114,6 @@ def _rejected(history: Iterable[RoundReport]) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def _number(value: float | None) -> float | None:
+def _number(value: float) -> float | None:
     """JSON knows no infinity and no NaN, which the loss of a diverged model may be."""
-    return value if value is None or math.isfinite(value) else None
+    return value if math.isfinite(value) else None

@@ -29,7 +29,9 @@ section {
 }
 section > * + * { margin-top: 16px; }
 section > h2 + .note { margin-top: 2px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin-top: 24px; }
+.tiles {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin-top: 24px;
+}
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; }
 .tile b { display: block; font-size: 27px; line-height: 1.2; font-weight: 600; letter-spacing: -0.01em; }
 .tile span { display: block; color: var(--soft); font-size: 14px; line-height: 1.4; margin-top: 2px; }
@@ -37,7 +39,7 @@ section > h2 + .note { margin-top: 2px; }
 .legend > span { display: inline-flex; align-items: center; gap: 7px; }
 .legend i { flex: none; }
 
-.plot { position: relative; height: 280px; margin: 8px 16px 30px 44px; }
+.plot { position: relative; height: 280px; margin: 24px 10px 30px 44px; }
 .plot svg { position: absolute; inset: 0; width: 100%; height: 100%; overflow: visible; }
 .plot line { stroke: var(--line); stroke-width: 1; vector-effect: non-scaling-stroke; }
 .plot polyline {
@@ -55,6 +57,7 @@ section > h2 + .note { margin-top: 2px; }
 }
 .plot .dot:hover::after { inset: 4px; }
 .plot .dot.aborted::after { background: var(--card); border-color: var(--refused); }
+.plot .dot.own::after { inset: 7px; background: var(--soft); }
 .plot .last {
   position: absolute; transform: translate(-100%, 14px); padding-right: 2px;
   font-weight: 600; color: var(--client); font-size: 15px; line-height: 1;
@@ -63,18 +66,19 @@ i.stroke { width: 22px; height: 0; border-top: 2.5px solid var(--client); }
 i.stroke.own { border-top: 2px dotted var(--soft); }
 
 .scroll { overflow-x: auto; }
-table.grid { border-collapse: separate; border-spacing: 2px; font-size: 13px; color: var(--soft); }
+.grid { border-collapse: separate; border-spacing: 2px; font-size: 13px; color: var(--soft); }
 .grid th { font-weight: 400; padding: 0; line-height: 1; }
 .grid tbody th {
-  position: sticky; left: 0; background: var(--card); text-align: right; padding-right: 8px; white-space: nowrap;
+  position: sticky; left: 0; z-index: 1; background: var(--card); text-align: right; padding-right: 8px;
+  white-space: nowrap; width: 1px;
 }
 .grid thead th { height: 18px; vertical-align: top; white-space: nowrap; }
 .grid thead th span { display: inline-block; width: 0; overflow: visible; }
 .grid thead th span b { display: inline-block; font-weight: 400; transform: translateX(-50%); }
 .grid td, i.cell {
-  position: relative; display: table-cell; width: 17px; min-width: 17px; height: 17px; padding: 0; border-radius: 4px;
+  position: relative; min-width: 17px; height: 17px; padding: 0; border-radius: 4px;
 }
-i.cell { display: inline-block; font-style: normal; }
+i.cell { display: inline-block; width: 17px; font-style: normal; }
 .counted { background: var(--counted); }
 .dropped { box-shadow: inset 0 0 0 1.5px var(--dropped); }
 .refused { background: var(--refused); }
@@ -84,19 +88,22 @@ i.cell { display: inline-block; font-style: normal; }
 }
 .refused::after { content: "\\d7"; color: var(--card); font-weight: 700; font-size: 14px; }
 .absent::after { content: "\\b7"; color: var(--dropped); font-size: 16px; }
-.dense { font-size: 11px; }
-.dense table.grid, table.grid.dense { border-spacing: 1px; }
-.dense td { height: 11px; min-width: 11px; width: 11px; border-radius: 2px; }
+table.dense { font-size: 11px; border-spacing: 1px; }
+.dense td { height: 11px; min-width: 9px; border-radius: 2px; }
 .dense td.refused::after { font-size: 10px; }
 
-.bars { display: grid; grid-template-columns: max-content 1fr max-content; gap: 10px 14px; align-items: center; }
-.bars .name { color: var(--ink); }
+.bars {
+  display: grid; grid-template-columns: max-content 1fr max-content; gap: 10px 14px; align-items: center;
+}
+.bars .row { display: contents; }
 .bars .track { display: flex; height: 18px; }
 .bars .track i { display: block; height: 100%; min-width: 1px; border-right: 1px solid var(--card); }
 .bars .track i:first-child { border-radius: 4px 0 0 4px; }
 .bars .track i:last-child { border-radius: 0 4px 4px 0; border-right: 0; }
 .bars .track i:only-child { border-radius: 4px; }
-.bars .value { text-align: right; font-variant-numeric: tabular-nums; color: var(--soft); white-space: nowrap; }
+.bars .value {
+  text-align: right; font-variant-numeric: tabular-nums; color: var(--soft); white-space: nowrap;
+}
 i.client { background: var(--client); }
 i.server { background: var(--server); }
 i.aggregator { background: var(--aggregator); }
@@ -109,12 +116,17 @@ table.list { border-collapse: collapse; width: 100%; font-size: 15px; }
 .list th, .list td { padding: 8px 16px 8px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 .list tr:last-child td { border-bottom: 0; }
 .list td.number, .list th.number { text-align: right; font-variant-numeric: tabular-nums; }
+.list td:first-child { white-space: nowrap; }
 .list ul { margin: 0; padding-left: 18px; }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 12px 20px; margin-bottom: 0; }
+dl {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 12px 20px;
+  margin-bottom: 0;
+}
 dt { color: var(--soft); font-size: 14px; line-height: 1.3; }
 dd { margin: 0; }
 pre {
-  margin-bottom: 0; padding: 12px 14px; border-radius: 8px; background: var(--page); border: 1px solid var(--line);
+  margin-bottom: 0; padding: 12px 14px; border-radius: 8px;
+  background: var(--page); border: 1px solid var(--line);
   font: 14px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
   white-space: pre-wrap; overflow-wrap: anywhere; user-select: all;
 }
@@ -126,10 +138,13 @@ footer { color: var(--soft); font-size: 14px; margin-top: 20px; }
   .tiles { grid-template-columns: 1fr 1fr; gap: 8px; }
   .tile { padding: 12px; }
   .tile b { font-size: 22px; }
+  .grid { border-spacing: 1.5px; }
+  .grid td { min-width: 12px; }
+  .list th, .list td { padding-right: 10px; }
   .plot { height: 220px; margin-left: 36px; margin-right: 8px; }
-  .bars { grid-template-columns: 1fr max-content; gap: 2px 12px; }
-  .bars .name { grid-row: auto; }
-  .bars .track { grid-column: 1 / -1; order: 0; margin-bottom: 8px; }
+  .bars { display: block; }
+  .bars .row { display: grid; grid-template-columns: 1fr max-content; gap: 2px 12px; margin-top: 10px; }
+  .bars .track { grid-column: 1 / -1; order: 1; }
 }
 @media print { section, .tile { break-inside: avoid; } }
 """

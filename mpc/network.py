@@ -86,6 +86,7 @@ class Network:
             if message.sender in self._silent:
                 self.transcript.add(message, "dropped")
                 continue
+            self.transcript.sent(message)
             arriving = [message] if self._tamper is None else list(self._tamper(message))
             if arriving != [message]:
                 self.transcript.add(message, "tampered")

@@ -38,6 +38,7 @@ class Usage(IntEnum):
     ROUNDING = 10
     COHORT_DIGEST = 11
     CHECK_SEED = 12
+    SEED_COMMITMENT = 13
 
 
 def tag(usage: Usage) -> bytes:
@@ -83,6 +84,8 @@ class Keystream:
 
     def read(self, count: int) -> bytes:
         """The next ``count`` bytes."""
+        if count < 0:
+            raise LocalError("count", count, "must be at least 0")
         self._left -= count
         if self._left < 0:
             raise _exhausted(count)

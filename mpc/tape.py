@@ -75,6 +75,8 @@ class RecordedTape(RandomTape):
         self._position = 0
 
     def read(self, count: int) -> bytes:
+        if count < 0:
+            raise LocalError("count", count, "must be at least 0")
         end = self._position + count
         if end > len(self._content):
             raise LocalError("count", count, f"the tape has {len(self._content) - self._position} bytes left")

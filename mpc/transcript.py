@@ -59,6 +59,11 @@ class Transcript:
         self.records: list[Record] = []
         self.refusals: list[Refusal] = []
         self._seconds: defaultdict[tuple[str, Role], float] = defaultdict(float)
+        self._sent: defaultdict[PartyId, int] = defaultdict(int)
+
+    def sent(self, message: Message) -> None:
+        """A party puts this message on the wire; ``add`` says what becomes of it."""
+        self._sent[message.sender] += message.size
 
     def add(self, message: Message, fate: str) -> None:
         kept = message if self.keep_payloads else None
@@ -87,8 +92,8 @@ class Transcript:
         return {link: Traffic(*total) for link, total in totals.items()}
 
     def bytes_sent(self, party: PartyId) -> int:
-        """Bytes that this party put on the wire, whatever became of them."""
-        return sum(record.size for record in self.records if record.sender == party)
+        """Bytes that this party itself put on the wire, whatever became of them."""
+        return self._sent.get(party, 0)
 
     def view(self, party: PartyId) -> tuple[Record, ...]:
         """What this party received, in order: with its own inputs and tape, all that it can know."""

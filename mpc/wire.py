@@ -53,6 +53,8 @@ class Writer:
 
     def text(self, value: str) -> Writer:
         """An 8-bit length, then ASCII."""
+        if not value.isascii() or len(value) > 255:
+            raise LocalError("value", value, "must be at most 255 ASCII characters")
         data = value.encode("ascii")
         self._unsigned(len(data), 1)
         self._parts.append(data)

@@ -7,7 +7,9 @@ from secagg.checks import ACCEPT, Abort, Accept, Check, Reject, Rejection, Verdi
 from secagg.cohort import Cohort
 from secagg.encoding import FixedPoint
 from secagg.masking import Masking
+from secagg.paillier import Paillier
 from secagg.plain import InsecurePlain
+from secagg.sharing import SecretSharing
 
 __all__ = [
     "ACCEPT",
@@ -23,9 +25,11 @@ __all__ = [
     "InsecurePlain",
     "LocalError",
     "Masking",
+    "Paillier",
     "PeerError",
     "Reject",
     "Rejection",
+    "SecretSharing",
     "Verdict",
     "aggregate",
 ]

@@ -17,7 +17,7 @@ from mpc.tape import RandomTape, SystemTape
 from mpc.transcript import Record, Transcript
 from secagg.backend import Backend
 from secagg.checks.base import Check, Rejection
-from secagg.cohort import NO_MODEL, Cohort
+from secagg.cohort import NO_MODEL, Cohort, check_members
 from secagg.encoding import Decoded, Encoded, FixedPoint, Plan
 from secagg.server import Aggregate
 from secagg.structure import Structure, require_same, take_apart
@@ -34,8 +34,9 @@ class AggregateResult:
     * ``encoded_sum``: the exact integers that every backend agrees on, int64, shape (cohort.length,).
     * ``weight``: Σ w over the survivors; ``metrics``: the weighted mean of each metric.
     * ``dropped``: who went silent; ``rejected``: who was refused, by which check, why.
-    * ``clipped``: for each client, how many coordinates of each tensor were cut to ±clip. Known here
-      because everybody runs in this process; nobody sends it.
+    * ``clipped``: for each client, how many coordinates of each tensor were cut to ±clip;
+      ``clipped_metrics``: for each client, the metrics that were cut to their bounds. Known here because
+      everybody runs in this process; nobody sends them.
     * ``transcript``: every message, bytes by link and phase, seconds by phase and role.
     """
 
@@ -47,6 +48,7 @@ class AggregateResult:
     dropped: tuple[str, ...]
     rejected: Mapping[str, Rejection]
     clipped: Mapping[str, tuple[int, ...]]
+    clipped_metrics: Mapping[str, tuple[str, ...]]
     cohort: Cohort
     plan: Plan
     transcript: Transcript = field(repr=False)
@@ -95,10 +97,22 @@ def aggregate(
 
     Raises ``LocalError`` for arguments that cannot be used and ``AbortError`` if the round yields nothing.
     """
-    tape = tape or SystemTape()
-    encoding = encoding or FixedPoint()
+    tape = SystemTape() if tape is None else tape
+    encoder_tape = SystemTape() if encoder_tape is None else encoder_tape
+    encoding = FixedPoint() if encoding is None else encoding
+    conditions = Conditions() if conditions is None else conditions
+    optional = {"weights": weights, "metrics": metrics, "metric_bounds": metric_bounds, "drop": drop}
+    _require_kind(
+        (Backend, {"backend": backend}),
+        (FixedPoint, {"encoding": encoding}),
+        (RandomTape, {"tape": tape, "encoder_tape": encoder_tape}),
+        (Conditions, {"conditions": conditions}),
+        (Mapping, {name: given for name, given in optional.items() if given is not None}),
+        (Sequence, {"checks": checks}),
+    )
+    _require_kind((Check, {f"checks[{place}]": check for place, check in enumerate(checks)}))
     structure, plan, encoded = _encode_all(
-        updates, encoding, weights, max_weight, metrics, metric_bounds, encoder_tape or SystemTape()
+        updates, encoding, weights, max_weight, metrics, metric_bounds, encoder_tape
     )
     members = tuple(updates)
     link_key = tape.read(32)
@@ -115,7 +129,7 @@ def aggregate(
     silent = _who_drops(backend, cohort, drop or {})
     vectors = {name: one.vector for name, one in encoded.items()}
     total, transcript = run_round(
-        backend.setup(tape), cohort, vectors, link_key, checks, silent, tape, conditions or Conditions()
+        backend.setup(tape), cohort, vectors, link_key, checks, silent, tape, conditions
     )
     decoded: Decoded = plan.decode(total.total)
     survivors = cohort.names(total.survivors)
@@ -129,6 +143,7 @@ def aggregate(
         dropped=tuple(name for name in members if name not in {*survivors, *rejected}),
         rejected=rejected,
         clipped={name: one.clipped for name, one in encoded.items()},
+        clipped_metrics={name: one.clipped_metrics for name, one in encoded.items()},
         cohort=cohort,
         plan=plan,
         transcript=transcript,
@@ -170,6 +185,14 @@ def run_round(
     return server.result, transcript
 
 
+def _require_kind(*expected: tuple[type, Mapping[str, object]]) -> None:
+    """``LocalError`` for the first argument that is not of its type."""
+    for kind, arguments in expected:
+        for argument, value in arguments.items():
+            if not isinstance(value, kind):
+                raise LocalError(argument, value, f"must be a {kind.__name__}")
+
+
 def _encode_all(
     updates: Mapping[str, Any],
     encoding: FixedPoint,
@@ -182,15 +205,17 @@ def _encode_all(
     if not isinstance(updates, Mapping) or len(updates) < 2:
         count = len(updates) if isinstance(updates, Mapping) else type(updates).__name__
         raise LocalError("updates", count, "must map at least 2 client names to updates")
+    check_members(tuple(updates))
     weights = dict.fromkeys(updates, 1) if weights is None else weights
     for name, weight in weights.items():
         if not isinstance(weight, int | np.integer) or isinstance(weight, bool):
             raise LocalError(f"weight of client {name!r}", weight, "must be a whole number")
-    metrics = dict.fromkeys(updates, {}) if metrics is None else metrics
+    metrics = {name: {} for name in updates} if metrics is None else metrics
     for argument, given in (("weights", weights), ("metrics", metrics)):
         if given.keys() != updates.keys():
             differing = sorted(map(str, given.keys() ^ updates.keys()))
             raise LocalError(argument, differing, "must name the same clients as updates")
+    _require_kind((Mapping, {f"metrics of client {name!r}": found for name, found in metrics.items()}))
     apart = {name: take_apart(name, update) for name, update in updates.items()}
     first, (structure, _) = next(iter(apart.items()))
     for name, (found, _) in apart.items():
@@ -211,6 +236,8 @@ def _encode_all(
 def _who_drops(backend: Backend, cohort: Cohort, drop: Mapping[str, str]) -> dict[PartyId, str]:
     silent = {}
     for name, phase in drop.items():
+        if name not in cohort.members:
+            raise LocalError("drop", name, f"names none of the {cohort.size} clients")
         phase = backend.input_phase if phase == INPUT_PHASE else phase
         if phase not in backend.client_phases:
             choices = ", ".join((INPUT_PHASE, *backend.client_phases))

@@ -54,7 +54,7 @@ class Cohort:
         _exact("server_key", self.server_key, KEY_BYTES)
         _exact("model_hash", self.model_hash, DIGEST_BYTES)
         _between("round", self.round, 0, 2**32 - 1)
-        _members(self.members)
+        check_members(self.members)
         _between("threshold", self.threshold, MIN_MEMBERS, self.size)
         _between("length", self.length, 1, MAX_LENGTH)
         _between("bits", self.bits, MIN_BITS, MAX_BITS)
@@ -123,10 +123,10 @@ def resolve_threshold(threshold: float, members: int) -> int:
             raise LocalError("threshold", threshold, "as a fraction must be at most 1; a count is an int")
         # 2/3 of 9 is 6: a float's last digit must not ask for one client more.
         return max(MIN_MEMBERS, math.ceil(threshold * members - 1e-9))
-    if not MIN_MEMBERS <= threshold <= members:
-        raise LocalError(
-            "threshold", threshold, f"must be from {MIN_MEMBERS} to the cohort's {members} clients"
-        )
+    if threshold < MIN_MEMBERS:
+        raise LocalError("threshold", threshold, f"as a count must be at least {MIN_MEMBERS}")
+    if threshold > members:
+        raise LocalError("threshold", threshold, f"must be at most the cohort's {members} clients")
     return threshold
 
 
@@ -140,12 +140,15 @@ def _between(argument: str, value: int, low: int, high: int) -> None:
         raise LocalError(argument, value, f"must be a whole number from {low} to {high}")
 
 
-def _members(members: tuple[str, ...]) -> None:
+def check_members(members: tuple[str, ...]) -> None:
+    """``LocalError`` unless these are 2 to 2^20 distinct names of 1 to 200 bytes of UTF-8 each."""
     if not isinstance(members, tuple) or not MIN_MEMBERS <= len(members) <= MAX_MEMBERS:
         count = len(members) if isinstance(members, tuple) else members
         raise LocalError("number of clients", count, f"must be from {MIN_MEMBERS} to {MAX_MEMBERS}")
     for name in members:
-        if not isinstance(name, str) or not 0 < len(name.encode()) <= MAX_NAME_BYTES:
+        # A lone surrogate has no UTF-8; "replace" is for measuring it only.
+        size = len(name.encode(errors="replace")) if isinstance(name, str) else 0
+        if not 0 < size <= MAX_NAME_BYTES or any("\ud800" <= letter <= "\udfff" for letter in name):
             raise LocalError("client name", name, f"must be text of 1 to {MAX_NAME_BYTES} bytes")
     if len(set(members)) < len(members):
         repeated = sorted(name for name, count in Counter(members).items() if count > 1)

@@ -22,17 +22,22 @@ from mpc.tape import RandomTape
 from secagg.cohort import MAX_BITS, MAX_SUM_BITS, MIN_BITS, sum_bits
 
 MAX_WEIGHT = 2**53  # what float64 holds exactly
+# Of clips and metric bounds: neither a step nor a mean leaves the normal range of float64.
+MIN_BOUND, MAX_BOUND = 2.0**-500, 2.0**500
 
 
 @dataclass(frozen=True, slots=True)
 class FixedPoint:
-    """``clip`` > 0: coordinates beyond ±clip are cut to it, and counted. ``bits``: from 2 to 48."""
+    """``clip``: coordinates beyond ±clip are cut to it, and counted; from 2^-500 to 2^500.
+
+    ``bits``: of an encoded value, from 2 to 48.
+    """
 
     clip: float = 1.0
     bits: int = 16
 
     def __post_init__(self) -> None:
-        _positive("clip", self.clip)
+        _check_bound("clip", self.clip)
         if (
             isinstance(self.bits, bool)
             or not isinstance(self.bits, int)
@@ -60,7 +65,7 @@ class FixedPoint:
     ) -> Plan:
         """The layout of a vector: ``sizes`` coordinates of each tensor, then weight, then ``metrics``.
 
-        ``metrics``: name to bound; a metric beyond ±bound is cut to it, and counted.
+        ``metrics``: name to bound, from 2^-500 to 2^500; a metric beyond ±bound is cut to it, and noted.
         Raises ``LocalError`` if a sum over ``clients`` vectors could overflow.
         """
         if (
@@ -69,10 +74,10 @@ class FixedPoint:
             or not 1 <= max_weight <= MAX_WEIGHT
         ):
             raise LocalError("max_weight", max_weight, "must be a whole number from 1 to 2^53")
-        if sum(sizes) == 0:
+        if min(sizes, default=0) < 0 or sum(sizes) == 0:
             raise LocalError("update", list(sizes), "must have at least one coordinate")
         for name, bound in (metrics or {}).items():
-            _positive(f"metrics[{name!r}]", bound)
+            _check_bound(f"metrics[{name!r}]", bound)
         if (needed := sum_bits(self.bits, clients)) > MAX_SUM_BITS:
             raise LocalError(
                 "bits",
@@ -137,10 +142,10 @@ class Plan:
     ) -> Encoded:
         """One client's vector. ``client`` is its name, for errors; NaN and infinity are errors."""
         self._check_weight(client, weight)
-        if metrics.keys() != self.metrics.keys():
-            raise LocalError(
-                f"metrics of client {client!r}", sorted(metrics), f"must be exactly {sorted(self.metrics)}"
-            )
+        self._check_metrics(client, metrics)
+        # The kernel does not look at lengths: a tensor too long would be written beyond the vector's end.
+        if (sizes := tuple(tensor.size for tensor in tensors)) != self.sizes:
+            raise LocalError(f"sizes of the tensors of client {client!r}", sizes, f"must be {self.sizes}")
         bits = self.encoding.bits
         vector: NDArray[np.signedinteger] = np.empty(self.length, np.int32 if bits <= 32 else np.int64)
         draws = self._draws(tape)
@@ -191,6 +196,15 @@ class Plan:
             bound = f"must be a whole number from 1 to max_weight = {self.max_weight}"
             raise LocalError(f"weight of client {client!r}", weight, bound)
 
+    def _check_metrics(self, client: str, metrics: Mapping[str, float]) -> None:
+        if metrics.keys() != self.metrics.keys():
+            raise LocalError(
+                f"metrics of client {client!r}", list(metrics), f"must be exactly {list(self.metrics)}"
+            )
+        for name, value in metrics.items():
+            if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+                raise LocalError(f"metric {name!r} of client {client!r}", value, "must be a real number")
+
     def _draws(self, tape: RandomTape) -> NDArray[np.uint32]:
         """32 random bits for each coordinate."""
         key = derive_key(tape.read(32), Usage.ROUNDING, b"")
@@ -207,7 +221,8 @@ class Plan:
     ) -> int:
         from secagg.kernels.rounding import round_stochastic
 
-        flat = np.ascontiguousarray(values, np.float64).reshape(-1)
+        with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite, and is refused
+            flat = np.ascontiguousarray(values, np.float64).reshape(-1)
         limit = self.encoding.limit
         count = int(
             round_stochastic(flat, bound, weight / self.max_weight * limit / bound, limit, draws, out)
@@ -218,6 +233,7 @@ class Plan:
         return count
 
 
-def _positive(argument: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise LocalError(argument, value, "must be a finite number above 0")
+def _check_bound(argument: str, value: float) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not MIN_BOUND <= value <= MAX_BOUND:
+        raise LocalError(argument, value, "must be a finite number above 0, from 2^-500 to 2^500")

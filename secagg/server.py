@@ -141,6 +141,8 @@ class RoundServer(StateMachine, Generic[C]):
         return self.phases.index(phase) < now
 
     def _reject(self, index: int, reason: str) -> None:
+        if index in self._heard and self.state == self.input_phase and not self._gate.may_reject_frozen:
+            return  # its contribution is folded in and cannot be taken out: only the message is refused
         self._awaited.discard(index)
         self._heard.discard(index)
         self.rejected.setdefault(index, Rejection(Structural.name, reason))
@@ -158,10 +160,14 @@ class RoundServer(StateMachine, Generic[C]):
     def _require(self, clients: Collection[int], what: str) -> None:
         """Abort unless at least the threshold of clients is left."""
         if len(clients) < self.cohort.threshold:
+            refused = {self.cohort.members[i]: why for i, why in self._refusals(clients).items()}
             raise AbortError(
                 f"{len(clients)} of {self.cohort.size} clients {what}; "
                 f"the threshold is {self.cohort.threshold}",
-                {"rejected": {self.cohort.members[i]: r.reason for i, r in self._refusals(clients).items()}},
+                {
+                    "rejected": {name: why.reason for name, why in refused.items()},
+                    "checks": {name: why.check for name, why in refused.items()},
+                },
             )
 
     def _refusals(self, survivors: Collection[int]) -> dict[int, Rejection]:

@@ -61,9 +61,9 @@ def take_apart(client: str, update: object) -> tuple[Structure, list[Floats]]:
     if isinstance(update, Mapping):
         container, keys, parts = "dict", tuple(update), list(update.values())
     elif isinstance(update, list | tuple):
-        container, parts = type(update).__name__, list(update)
-        if parts and all(isinstance(part, int | float) for part in parts):
-            container, parts = "single", [np.asarray(update, np.float64)]
+        container, parts = "list" if isinstance(update, list) else "tuple", list(update)
+        if parts and all(isinstance(part, int | float) and not isinstance(part, bool) for part in parts):
+            container, parts = "single", [_numbers(client, parts)]
     else:
         container, parts = "single", [update]
     if not parts:
@@ -90,7 +90,7 @@ def require_same(first: str, expected: Structure, client: str, found: Structure)
             f"{found.container} of {len(found.tensors)} tensors",
             f"must be put together like that of client {first!r}: "
             f"{expected.container} of {len(expected.tensors)} tensors"
-            + (f" named {', '.join(expected.keys)}" if expected.keys else ""),
+            + (f" named {', '.join(map(str, expected.keys))}" if expected.keys else ""),
         )
     for number, (mine, theirs) in enumerate(zip(found.tensors, expected.tensors, strict=True)):
         if mine != theirs:
@@ -111,15 +111,28 @@ def _read(value: Any, where: str) -> tuple[TensorSpec, Floats]:
         dtype = str(value.dtype).removeprefix("torch.")
         if not value.dtype.is_floating_point:
             raise LocalError(where, dtype, "must be of a floating-point dtype")
-        dense = value.detach().cpu()
-        array = dense.float().numpy() if dtype == "bfloat16" else dense.numpy()
+        if str(value.layout) != "torch.strided" or value.is_meta:
+            raise LocalError(where, f"{value.layout} on {value.device}", "must be a dense tensor with data")
+        dense = value.detach().cpu().resolve_neg()
+        # bfloat16 and the 8-bit floats, which numpy lacks, fit float32 exactly.
+        array = dense.numpy() if dtype in ("float16", "float32", "float64") else dense.float().numpy()
         return TensorSpec("torch", tuple(value.shape), dtype), array
     if not isinstance(value, np.ndarray | np.generic):
         raise LocalError(where, type(value).__name__, "must be a numpy array or a torch tensor")
     if not np.issubdtype(value.dtype, np.floating):
         raise LocalError(where, str(value.dtype), "must be of a floating-point dtype")
+    if isinstance(value, np.ma.MaskedArray):
+        raise LocalError(where, "masked array", "must have no mask: fill it first")
     array = np.asarray(value)
     return TensorSpec("numpy", array.shape, str(array.dtype)), array
+
+
+def _numbers(client: str, numbers: list[float]) -> NDArray[np.float64]:
+    try:
+        return np.array(numbers, np.float64)
+    except OverflowError:
+        where = f"update of client {client!r}"
+        raise LocalError(where, numbers, "must be numbers that float64 holds") from None
 
 
 def _restore(flat: NDArray[np.float64], spec: TensorSpec) -> Any:

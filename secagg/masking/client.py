@@ -83,7 +83,8 @@ class MaskingClient(RoundClient):
             plaintext = field.to_bytes(dealt[place].reshape(-1))
             sealed[index] = keys.seal(secret, self.cohort.digest, self.index, index, plaintext)
         self.state = "shared"
-        return [self._to_server(SHARE, SealedShares(sealed).encode())]
+        commitment = keys.seed_commitment(self._self_seed, self.cohort.digest, self.index)
+        return [self._to_server(SHARE, SealedShares(commitment, sealed).encode())]
 
     def _check_key_list(self, message: Message, listed: KeyList) -> None:
         if listed.digest != self.cohort.digest:

@@ -15,6 +15,7 @@ from mpc.tape import RandomTape
 
 SECRET_BYTES = 32  # X25519 private keys and self-mask seeds alike
 SEAL_BYTES = 16
+COMMITMENT_BYTES = 32
 # Every sealing key seals one message, so a constant nonce never repeats under a key.
 _NONCE = bytes(12)
 
@@ -65,6 +66,11 @@ def pairwise_mask_key(shared: bytes, digest: bytes, one: int, other: int) -> byt
 def self_mask_key(seed: bytes, digest: bytes, index: int) -> bytes:
     """The AES key of a client's own mask."""
     return derive_key(seed, Usage.SELF_MASK, digest + _pair(index, index))
+
+
+def seed_commitment(seed: bytes, digest: bytes, index: int) -> bytes:
+    """Commits a client to its self-mask seed, which is uniform: binding and hiding, as HKDF is."""
+    return derive_key(seed, Usage.SEED_COMMITMENT, digest + _pair(index, index), COMMITMENT_BYTES)
 
 
 def mask_sign(me: int, peer: int) -> int:

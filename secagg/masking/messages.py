@@ -18,7 +18,7 @@ from mpc.ring import Ring
 from mpc.wire import Reader, Writer
 from secagg.checks.messages import CHECK_PHASE
 from secagg.cohort import DIGEST_BYTES, KEY_BYTES
-from secagg.masking.keys import SEAL_BYTES, SECRET_BYTES
+from secagg.masking.keys import COMMITMENT_BYTES, SEAL_BYTES, SECRET_BYTES
 
 ADVERTISE = "advertise-keys"
 SHARE = "share-keys"
@@ -90,23 +90,26 @@ class KeyList:
 
 @dataclass(frozen=True, slots=True)
 class SealedShares:
-    """Client to server: for each listed peer but itself, in order, its two shares, sealed to that peer."""
+    """Client to server: a commitment to its self-mask seed; then, for each listed peer but itself, in order,
+    its two shares, sealed to that peer."""
 
+    commitment: bytes
     sealed: Mapping[int, bytes]
 
     @staticmethod
     def size(listed: int) -> int:
-        return (listed - 1) * SEALED_BYTES
+        return COMMITMENT_BYTES + (listed - 1) * SEALED_BYTES
 
     def encode(self) -> bytes:
-        return b"".join(self.sealed[index] for index in sorted(self.sealed))
+        return self.commitment + b"".join(self.sealed[index] for index in sorted(self.sealed))
 
     @classmethod
     def decode(cls, data: bytes | memoryview, sender: int, listed: tuple[int, ...]) -> SealedShares:
         reader = Reader(data)
+        commitment = reader.fixed(COMMITMENT_BYTES)
         sealed = {index: reader.fixed(SEALED_BYTES) for index in listed if index != sender}
         reader.finish()
-        return cls(sealed)
+        return cls(commitment, sealed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import numpy as np
 from mpc import shamir
 from mpc.errors import AbortError, DecodeError
 from mpc.party import Message, client_id
+from mpc.prg import equal
 from mpc.ring import add_masks
 from mpc.tape import RandomTape
 from secagg.checks.base import Check
@@ -64,6 +65,7 @@ class MaskingServer(RoundServer[MaskedInput]):
         self._key_check = keys.Agreement(tape.read(keys.SECRET_BYTES))
         self._keys: dict[int, KeyAdvertisement] = {}
         self._sealed: dict[int, SealedShares] = {}
+        self._commitments: dict[int, bytes] = {}
         self._dealers: tuple[int, ...] = ()
         self._survivors: tuple[int, ...] = ()
         self._revealed: dict[int, UnmaskShares] = {}
@@ -98,7 +100,8 @@ class MaskingServer(RoundServer[MaskedInput]):
 
     def _on_sealed_shares(self, message: Message) -> list[Message]:
         sender = message.sender.index
-        self._sealed[sender] = SealedShares.decode(message.payload, sender, tuple(self._keys))
+        dealt = SealedShares.decode(message.payload, sender, tuple(self._keys))
+        self._sealed[sender], self._commitments[sender] = dealt, dealt.commitment
         return []
 
     def _shares_closed(self) -> list[Message]:
@@ -143,15 +146,25 @@ class MaskingServer(RoundServer[MaskedInput]):
     def _unmask_closed(self) -> list[Message]:
         self._require(self._heard, "answered the unmask request")
         secrets = self._reconstruct()
-        digest, alive = self.cohort.digest, frozenset(self._survivors)
-        streams = [(keys.self_mask_key(secrets[index], digest, index), -1) for index in self._survivors]
-        for dropped in self._dealers:
-            if dropped not in alive:
-                streams += self._orphaned_masks(dropped, secrets[dropped])
+        alive = frozenset(self._survivors)
+        streams = []
+        for dealer in self._dealers:
+            unmask = self._self_mask if dealer in alive else self._orphaned_masks
+            streams += unmask(dealer, secrets[dealer])
         ring = self.cohort.ring
         add_masks(self._sum, streams)
         self._revealed.clear()
         return self._finish(ring.decode(self._sum), self._survivors)
+
+    def _self_mask(self, survivor: int, seed: bytes) -> list[tuple[bytes, int]]:
+        """Without the commitment a single lying share would turn the sum into rubbish that may look fine."""
+        digest = self.cohort.digest
+        if not equal(keys.seed_commitment(seed, digest, survivor), self._commitments[survivor]):
+            raise AbortError(
+                "reconstructed shares do not give the self-mask seed that a survivor had committed to",
+                {"client": self.cohort.members[survivor]},
+            )
+        return [(keys.self_mask_key(seed, digest, survivor), -1)]
 
     def _orphaned_masks(self, dropped: int, private: bytes) -> list[tuple[bytes, int]]:
         """What the survivors' inputs still hold of the masks that they had in common with a dropout."""
@@ -186,7 +199,7 @@ class MaskingServer(RoundServer[MaskedInput]):
             holders = [responder for responder, shares in rows.items() if dealer in shares]
             if len(holders) < self.cohort.threshold:
                 raise AbortError(
-                    f"{len(holders)} clients hold shares of a dealer; the threshold is {self.cohort.threshold}",
+                    f"{len(holders)} clients hold a dealer's shares; the threshold is {self.cohort.threshold}",
                     {"client": self.cohort.members[dealer]},
                 )
             chosen = tuple(holders[: self.cohort.threshold])

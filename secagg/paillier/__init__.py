@@ -1,1 +1,6 @@
-"""The Paillier backend: packed, precomputed, additively homomorphic encryption (spec section 6)."""
+"""Paillier: clients encrypt, the server adds what it cannot read, and a key holder opens the sum."""
+
+from secagg.paillier.backend import Paillier
+from secagg.paillier.keys import KeyHolderKeys, KeyHolderLog, KeyHolderPublic
+
+__all__ = ["KeyHolderKeys", "KeyHolderLog", "KeyHolderPublic", "Paillier"]

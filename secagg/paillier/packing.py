@@ -1,4 +1,4 @@
-"""Packing: many signed coordinates in one plaintext, whose sums cannot reach a neighbour (spec section 6).
+"""Packing: many signed coordinates in one plaintext, whose sums cannot reach a neighbour (spec section 14.2).
 
 An entry v with |v| ≤ M = 2^(bits−1) − 1 becomes the slot v + M, from 0 to 2M. Added up over at most
 ``members`` clients, a slot lies in [0, 2M · members], and it has the bits of 2M · members: no sum ever
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mpc.errors import DecodeError, LocalError
 from mpc.ring import Ring
-from secagg.cohort import MAX_BITS, MAX_MEMBERS, MAX_SUM_BITS, MIN_BITS, sum_bits
+from secagg.cohort import MAX_BITS, MAX_MEMBERS, MAX_SUM_BITS, MIN_BITS, Cohort, sum_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,11 @@ class Packing:
             )
         if self.slots < 1:
             raise LocalError("modulus_bits", self.modulus_bits, f"must exceed a slot, {self.slot_bits} bits")
+
+    @classmethod
+    def of(cls, cohort: Cohort, modulus_bits: int) -> Packing:
+        """How the vectors of a cohort are packed: slots with room for the sum over all its members."""
+        return cls(cohort.bits, cohort.size, modulus_bits)
 
     @property
     def max_entry(self) -> int:

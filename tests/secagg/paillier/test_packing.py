@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mpc.errors import DecodeError, LocalError
 from mpc.tape import SeededTape
-from secagg.cohort import sum_bits
-from secagg.paillier.keys import generate
+from secagg.cohort import Cohort, sum_bits
 from secagg.paillier.packing import Packing
+from secagg.paillier.private import generate
 
 deterministic = settings(derandomize=True, deadline=None, max_examples=100)
 shapes = st.builds(
@@ -209,3 +209,8 @@ def test_unpack_accepts_exactly_the_possible_sums(packing: Packing, data: st.Dat
     else:
         with pytest.raises(DecodeError):
             packing.unpack([mpz(slot)], 1, count)
+
+
+def test_a_cohort_is_packed_with_room_for_all_its_members() -> None:
+    cohort = Cohort(bytes(16), 0, tuple("abcde"), 3, 9, 20, bytes(32))
+    assert Packing.of(cohort, 512) == Packing(bits=20, members=5, modulus_bits=512)

@@ -1,0 +1,270 @@
+"""``secagg doctor``: what is installed, whether it computes correctly, and how fast this machine is.
+
+Nothing outside the standard library and rich is imported before its turn, so that what is missing is said
+rather than raised.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from fl.cli_output import add_row, print_json, say, table, version
+
+FORMAT = 1
+MEASURE_SECONDS = 0.15  # of each primitive: enough for two digits, short enough to wait for
+
+# Name to import → name to install.
+CORE = {"numpy": "numpy", "cryptography": "cryptography", "gmpy2": "gmpy2", "numba": "numba"}
+DEMO = {
+    "torch": "torch",
+    "sklearn": "scikit-learn",
+    "matplotlib": "matplotlib",
+    "rich": "rich",
+    "typer": "typer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """``version`` is None if it cannot be used; ``remedy`` then says why, or what to do."""
+
+    name: str
+    core: bool
+    version: str | None
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCheck:
+    """Whether a backend's sum is the one that it should be; ``detail`` says what went wrong."""
+
+    backend: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    primitive: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Self-checks and speeds are empty where something core is missing."""
+
+    secagg: str
+    python: str
+    machine: str
+    cores: int
+    packages: tuple[Package, ...]
+    checks: tuple[SelfCheck, ...]
+    speeds: tuple[Speed, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return not _missing(self.packages) and all(check.passed for check in self.checks)
+
+
+def examine() -> Diagnosis:
+    """Look, check and measure; takes a few seconds, and longer while kernels are compiled the first time."""
+    packages = (*(_core(*names) for names in CORE.items()), *(_extra(*names) for names in DEMO.items()))
+    complete = not _missing(packages)
+    with Console(stderr=True).status("checking and measuring"):
+        checks = self_checks() if complete else ()
+        speeds = measure_speeds() if complete else ()
+    return Diagnosis(
+        secagg=version(),
+        python=platform.python_version(),
+        machine=f"{platform.system()} {platform.machine()}",
+        cores=os.cpu_count() or 1,
+        packages=packages,
+        checks=checks,
+        speeds=speeds,
+    )
+
+
+def self_checks() -> tuple[SelfCheck, ...]:
+    """A small sum over every backend, with a dropout, against the sum in plain integers."""
+    from secagg import InsecurePlain, Masking, SecretSharing
+    from secagg.paillier import Paillier
+
+    backends = (
+        Masking(),
+        Paillier(insecure_key_bits=512),  # the arithmetic is that of longer keys, in a moment
+        SecretSharing(),
+        InsecurePlain(),
+    )
+    return tuple(_self_check(backend) for backend in backends)
+
+
+def _self_check(backend: Any) -> SelfCheck:
+    import numpy as np
+
+    from secagg import FixedPoint, aggregate
+
+    values = np.arange(-6, 6, dtype=np.float64).reshape(4, 3) * 1000
+    names = ("ana", "bo", "cy", "dee")
+    # A step of exactly 1: the encoded integers are the values themselves, whatever the rounding draws.
+    encoding = FixedPoint(clip=2.0**15 - 1, bits=16)
+    expected = [*values[:3].sum(axis=0).astype(int).tolist(), 3]
+    try:
+        result = aggregate(
+            dict(zip(names, values, strict=True)), backend=backend, encoding=encoding, drop={"dee": "input"}
+        )
+    except Exception as error:  # whatever is wrong with this installation is what there is to report
+        return SelfCheck(backend.name, False, f"{type(error).__name__}: {error}")
+    found = result.encoded_sum.tolist()
+    if found != expected:
+        return SelfCheck(backend.name, False, f"the sum is {found} and should be {expected}")
+    return SelfCheck(backend.name, True)
+
+
+def measure_speeds() -> tuple[Speed, ...]:
+    """Each primitive on one core, after a first call that compiles what has to be compiled."""
+    return (*_vector_speeds(), *_key_speeds())
+
+
+def _vector_speeds() -> tuple[Speed, ...]:
+    import numpy as np
+
+    from mpc import field
+    from mpc.prg import Keystream
+    from mpc.ring import Ring, add_masks
+    from mpc.tape import SeededTape
+    from secagg.encoding import FixedPoint
+
+    count, streams = 1 << 18, 16
+    tape = SeededTape(b"doctor")
+    ring = Ring(23)
+    block, buffer = bytes(1 << 18), bytearray((1 << 18) + 16)
+    keystream = Keystream(tape.read(16))
+    masks = [(tape.read(16), 1 - 2 * (place % 2)) for place in range(streams)]
+    total = np.zeros(count, ring.lane)
+    lanes = np.frombuffer(tape.read(4 * count), ring.lane) & np.asarray(ring.mask, ring.lane)
+    packed = ring.pack(lanes)
+    elements = field.random(count, tape)
+    plan = FixedPoint().plan([count], clients=100)
+    update = [np.linspace(-1, 1, count, dtype=np.float32)]
+
+    keystream_seconds = _seconds(lambda: keystream.fill(block, buffer))
+    mask_seconds = _seconds(lambda: add_masks(total, masks))
+    round_seconds = _seconds(lambda: plan.encode(update, 1, {}, tape, client="doctor"))
+    per_value = 1e9 / count
+    return (
+        Speed("keystream, AES-128-CTR", len(block) / keystream_seconds / 1e9, "GB/s"),
+        Speed("masks added to a vector of 32-bit lanes", streams * total.nbytes / mask_seconds / 1e9, "GB/s"),
+        Speed("pack 23 bits", _seconds(lambda: ring.pack(lanes)) * per_value, "ns a value"),
+        Speed("unpack 23 bits", _seconds(lambda: ring.unpack(packed, count)) * per_value, "ns a value"),
+        Speed("encode floats to 16 bits", round_seconds * per_value, "ns a value"),
+        Speed("Field64 product", _seconds(lambda: field.mul(elements, elements)) * per_value, "ns a value"),
+    )
+
+
+def _key_speeds() -> tuple[Speed, ...]:
+    import gmpy2
+    import numpy as np
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    from mpc import field, shamir
+    from mpc.tape import SeededTape
+
+    tape = SeededTape(b"doctor")
+    private, peer = (X25519PrivateKey.from_private_bytes(tape.read(32)) for _ in range(2))
+    public = peer.public_key()
+    # The cost does not depend on whether the modulus is a product of two primes.
+    modulus = gmpy2.mpz.from_bytes(tape.read(384), "little") | gmpy2.mpz(1) << 3071 | 1
+    square = modulus * modulus
+    base = gmpy2.mpz.from_bytes(tape.read(768), "little") % square
+    shares = field.random(67 * 500, tape).reshape(67, 500)
+    points = list(range(1, 68))
+    exchange = _seconds(lambda: private.exchange(public))
+    power = _seconds(lambda: gmpy2.powmod(base, modulus, square))
+    combine = _seconds(lambda: shamir.combine(points, np.ascontiguousarray(shares)))
+    return (
+        Speed("X25519 exchange", 1 / exchange, "a second"),
+        Speed("Shamir, 67 shares: 32-byte secrets opened", 100 / combine, "a second"),
+        Speed("power modulo n², n of 3072 bits", 1e3 * power, "ms"),
+        Speed("product modulo n², n of 3072 bits", 1e6 * _seconds(lambda: base * base % square), "µs"),
+    )
+
+
+def show(diagnosis: Diagnosis, *, as_json: bool) -> None:
+    """As tables, or as the JSON document (docs/cli.md)."""
+    if as_json:
+        print_json({"format": FORMAT, "healthy": diagnosis.healthy, **asdict(diagnosis)})
+        return
+    console = Console()
+    about = f"secagg {diagnosis.secagg}, Python {diagnosis.python}"
+    say(console, f"{about}, {diagnosis.machine}, {diagnosis.cores} cores\n")
+    packages = table("Packages", "package", "for", "version", "", left=4)
+    for package in diagnosis.packages:
+        found = package.version or Text("missing", "red")
+        add_row(packages, package.name, "core" if package.core else "extra demo", found, package.remedy)
+    console.print(packages)
+    if diagnosis.checks:
+        checks = table("Sums of 4 clients of whom 1 drops out", "backend", "result", left=2)
+        for check in diagnosis.checks:
+            result = "right" if check.passed else Text(f"wrong: {check.detail}", "red")
+            add_row(checks, check.backend, result)
+        console.print(checks)
+    if diagnosis.speeds:
+        speeds = table("Speed of one core", "primitive", "", "", left=1)
+        speeds.columns[2].justify = "left"
+        for speed in diagnosis.speeds:
+            add_row(speeds, speed.primitive, f"{speed.value:,.3g}", speed.unit)
+        console.print(speeds)
+    say(console, "All is well." if diagnosis.healthy else "Something is wrong: see above.")
+
+
+def _core(module: str, name: str) -> Package:
+    """A package that everything needs: it has to import, not only to be there."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError:
+        return Package(name, True, None, f"pip install {name}")
+    except Exception as error:  # a broken binary may raise anything
+        return Package(name, True, None, f"does not load: {error}")
+    return Package(name, True, _version(name))
+
+
+def _extra(module: str, name: str) -> Package:
+    """A package of the extra: not imported, since torch alone takes seconds."""
+    if importlib.util.find_spec(module) is None:
+        return Package(name, False, None, "pip install 'secagg[demo]'")
+    return Package(name, False, _version(name))
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _missing(packages: tuple[Package, ...]) -> bool:
+    return any(package.core and package.version is None for package in packages)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """The median time of a call, over as many as fit into ``MEASURE_SECONDS``, at least three."""
+    call()
+    times: list[float] = []
+    end = time.perf_counter() + MEASURE_SECONDS
+    while len(times) < 3 or time.perf_counter() < end:
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return sorted(times)[len(times) // 2]

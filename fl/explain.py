@@ -1,0 +1,185 @@
+"""``secagg explain``: a backend in a page, from what it declares about itself.
+
+Roles, phases, leakage and bytes are the backend's own data, which its tests hold it to. Only the words
+that say what a message holds are written here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fl.backends import make_backend
+from fl.cli_output import add_row, print_json, table
+from fl.config import TrainingConfig
+from fl.report_charts import amount_text
+from mpc.cost import LinkCost
+from mpc.party import SESSION_BYTES, Role
+from secagg.backend import Backend
+from secagg.cohort import KEY_BYTES, Cohort
+from secagg.plain import InsecurePlain
+
+FORMAT = 1
+
+# (backend, phase, sender, receiver) → what the message holds.
+CONTENT = {
+    ("masking", "advertise-keys", Role.CLIENT, Role.SERVER): "two public keys: for sealing, and for masks",
+    ("masking", "share-keys", Role.SERVER, Role.CLIENT): "everybody's public keys",
+    ("masking", "share-keys", Role.CLIENT, Role.SERVER): (
+        "to each peer, sealed: a share of the masking key, and one of the self-mask seed"
+    ),
+    ("masking", "masked-input", Role.SERVER, Role.CLIENT): "the shares that its peers have sealed to it",
+    ("masking", "masked-input", Role.CLIENT, Role.SERVER): "its vector under masks that cancel in the sum",
+    ("masking", "unmask", Role.SERVER, Role.CLIENT): "who is in the sum",
+    ("masking", "unmask", Role.CLIENT, Role.SERVER): (
+        "of each peer one share: of the self-mask seed if it is in the sum, of the masking key if not"
+    ),
+    ("paillier", "encrypted-input", Role.CLIENT, Role.SERVER): "its vector, packed and encrypted",
+    ("paillier", "decrypt", Role.SERVER, Role.KEY_HOLDER): (
+        "the product of the ciphertexts, which encrypts the sum, blinded; and who is in it"
+    ),
+    ("paillier", "opened-sum", Role.KEY_HOLDER, Role.SERVER): "the blinded sum, decrypted",
+    ("sharing", "shared-input", Role.CLIENT, Role.SERVER): (
+        "one share of its vector for each aggregator, sealed to it; all but one are seeds"
+    ),
+    ("sharing", "relay-share", Role.SERVER, Role.AGGREGATOR): "what a client has sealed to it",
+    ("sharing", "verdict", Role.AGGREGATOR, Role.SERVER): "whether that share is well-formed",
+    ("sharing", "decide", Role.SERVER, Role.AGGREGATOR): "whether that client counts",
+    ("sharing", "open-sum", Role.SERVER, Role.AGGREGATOR): "who is in the sum",
+    ("sharing", "sum-share", Role.AGGREGATOR, Role.SERVER): "the sum of the shares that count",
+    ("plain", "plain-input", Role.CLIENT, Role.SERVER): "its vector, in clear",
+}
+
+
+def describe(backend: str, *, clients: int, length: int, bits: int) -> dict[str, Any]:
+    """The JSON document of ``secagg explain``; ``LocalError`` for a cohort that cannot be."""
+    made = make_backend(TrainingConfig(backend=backend, clients=clients))
+    cohort = _cohort(made, clients, length, bits)
+    cost = made.cost(cohort)
+    upload = cost.sent_by_each(Role.CLIENT, clients)
+    plain = InsecurePlain().cost(cohort).sent_by_each(Role.CLIENT, clients)
+    return {
+        "format": FORMAT,
+        "backend": backend,
+        "cohort": {
+            "clients": clients,
+            "length": length,
+            "bits": bits,
+            "sum_bits": cohort.sum_bits,
+            "threshold": cohort.threshold,
+        },
+        "parties": [
+            {
+                "role": role.title,
+                "count": (count := _count(made, role, clients)),
+                "learns": list(facts),
+                "hidden": role in made.leakage.hides,
+                "sent_bytes_each": cost.sent_by_each(role, count),
+                "received_bytes_each": cost.received_by_each(role, count),
+            }
+            for role, facts in made.leakage.learns.items()
+        ],
+        "messages": [_message(backend, link) for link in cost.links],
+        "assumption": made.leakage.assumption,
+        "source": made.leakage.source,
+        "rounds": cost.rounds,
+        "upload_bytes_per_client": upload,
+        "download_bytes_per_client": cost.received_by_each(Role.CLIENT, clients),
+        "total_bytes": sum(link.messages * link.size for link in cost.links),
+        "upload_expansion": upload / plain,
+    }
+
+
+def show(description: dict[str, Any], *, as_json: bool) -> None:
+    """As tables, or as the JSON document itself."""
+    if as_json:
+        print_json(description)
+        return
+    console = Console()
+    cohort = description["cohort"]
+    console.print(
+        f"[bold]{description['backend']}[/bold], for {cohort['clients']:,} clients with vectors of "
+        f"{cohort['length']:,} entries of {cohort['bits']} bits; at least {cohort['threshold']:,} must "
+        f"contribute, and a sum takes {cohort['sum_bits']} bits.\n",
+        highlight=False,
+    )
+    console.print(_parties(description))
+    console.print(_messages(description))
+    console.print(_learns(description))
+    assumption = f"Who must not work together: {description['assumption']}."
+    times = "once" if description["rounds"] == 1 else f"{description['rounds']} times"
+    cost = (
+        f"Cost: a client sends {times}, {_bytes(description['upload_bytes_per_client'])} in all, which is "
+        f"{description['upload_expansion']:.2f} times its vector in clear, and receives "
+        f"{_bytes(description['download_bytes_per_client'])}. All parties together send "
+        f"{_bytes(description['total_bytes'])} in a round."
+    )
+    for line in (assumption, cost, f"Source: {description['source']}."):
+        console.print(line + "\n", markup=False, highlight=False)
+
+
+def _parties(description: dict[str, Any]) -> Table:
+    parties = table("Parties", "role", "how many", "each sends", "each receives")
+    for party in description["parties"]:
+        sent, received = _bytes(party["sent_bytes_each"]), _bytes(party["received_bytes_each"])
+        add_row(parties, party["role"], f"{party['count']:,}", sent, received)
+    return parties
+
+
+def _learns(description: dict[str, Any]) -> Table:
+    learns = table("What each party learns", "role", "learns", "a client's vector is", left=3)
+    for party in description["parties"]:
+        hidden = "hidden from it" if party["hidden"] else "visible to it"
+        add_row(learns, party["role"], "; ".join(party["learns"]), hidden)
+    return learns
+
+
+def _messages(description: dict[str, Any]) -> Table:
+    messages = table("Messages, in order", "phase", "from", "to", "what", "how many", "size", left=4)
+    for message in description["messages"]:
+        add_row(
+            messages,
+            message["phase"],
+            message["sender"],
+            message["receiver"],
+            message["content"],
+            f"{message['count']:,}",
+            _bytes(message["bytes"]),
+        )
+    return messages
+
+
+def _message(backend: str, link: LinkCost) -> dict[str, Any]:
+    return {
+        "phase": link.phase,
+        "sender": link.sender.title,
+        "receiver": link.receiver.title,
+        "content": CONTENT[backend, link.phase, link.sender, link.receiver],
+        "count": link.messages,
+        "bytes": link.size,
+    }
+
+
+def _cohort(backend: Backend, clients: int, length: int, bits: int) -> Cohort:
+    """A cohort of that shape. Sizes do not depend on keys, so that none are made."""
+    return Cohort(
+        session=bytes(SESSION_BYTES),
+        round=1,
+        members=TrainingConfig(clients=clients).names,
+        threshold=backend.resolve_threshold(clients),
+        length=length,
+        bits=bits,
+        server_key=bytes(KEY_BYTES),
+    )
+
+
+def _count(backend: Backend, role: Role, clients: int) -> int:
+    if role is Role.CLIENT:
+        return clients
+    return int(getattr(backend, "aggregators", 1)) if role is Role.AGGREGATOR else 1
+
+
+def _bytes(amount: float) -> str:
+    return amount_text(amount, "bytes")

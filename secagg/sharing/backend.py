@@ -1,0 +1,160 @@
+"""SecretSharing: additive shares over Field64 for m ≥ 2 aggregators (spec section 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from mpc.cost import LinkCost
+from mpc.errors import LocalError
+from mpc.leakage import Leakage
+from mpc.party import Party, PartyId, Role
+from mpc.tape import RandomTape, SystemTape
+from secagg.backend import Backend
+from secagg.checks.base import Check
+from secagg.client import Vector
+from secagg.cohort import Cohort
+from secagg.link import LinkedParty
+from secagg.sharing.aggregator import Aggregator
+from secagg.sharing.client import SharingClient
+from secagg.sharing.keys import AggregatorKey, AggregatorPublicKey, check_public_keys
+from secagg.sharing.messages import (
+    CHECK,
+    DECIDE,
+    INPUT,
+    OPEN,
+    PHASES,
+    RELAY,
+    SUM,
+    VERDICT,
+    Decision,
+    JudgedShare,
+    RelayedShare,
+    SharedInput,
+    SumRequest,
+    SumShare,
+)
+from secagg.sharing.server import SharingServer, aggregator_ids
+
+MIN_AGGREGATORS, MAX_AGGREGATORS = 2, 255  # below 2 nothing is hidden; 255 names fit one byte
+
+
+class SecretSharing(Backend):
+    """Each client cuts its vector into m random-looking parts, one for each aggregator.
+
+    * ``aggregators``: m, from 2 to 255. All of them are needed for the sum.
+    * ``threshold``: how many clients must count, as a fraction of the cohort or a number of clients.
+    * ``public_keys``: of the aggregators, in order: all that clients and the server need.
+    * ``private_keys``: of the aggregators, where one process plays all of them.
+
+    With no keys at all, ``setup()`` makes them. A client's upload is 8 · length bytes, and 64 more for each
+    further aggregator, because every share but the first is sent as the seed that it is expanded from.
+
+    The inputs stay hidden while one aggregator is honest. The sum is right only if all of them are: one
+    that lies about its sum share shifts the result, and nobody can tell.
+    """
+
+    name = "sharing"
+    phases = PHASES
+    client_phases = (INPUT, CHECK)
+    input_phase = INPUT
+    leakage = Leakage(
+        assumption=(
+            "at least one aggregator is honest, the server makes up no clients of its own, and that "
+            "aggregator serves a round once; any number of clients may be malicious: each can add whatever "
+            "it likes to the sum, of any size until its norm is checked, and learns nothing"
+        ),
+        learns={
+            Role.CLIENT: ("nothing",),
+            Role.SERVER: (
+                "the sum over the survivors' vectors: of updates, weights and metrics",
+                "who dropped out, and who was refused and why",
+            ),
+            Role.AGGREGATOR: (
+                "who takes part and who counts; of each client uniform field elements, of which any m - 1 "
+                "aggregators together learn nothing",
+            ),
+        },
+        hides=frozenset({Role.CLIENT, Role.SERVER, Role.AGGREGATOR}),
+        source="Corrigan-Gibbs and Boneh 2017 (Prio; arXiv 1703.06255), section 3",
+    )
+
+    def __init__(
+        self,
+        aggregators: int = 2,
+        threshold: float = 2 / 3,
+        *,
+        public_keys: Sequence[AggregatorPublicKey] | None = None,
+        private_keys: Sequence[AggregatorKey] | None = None,
+    ) -> None:
+        super().__init__(threshold)
+        whole = isinstance(aggregators, int) and not isinstance(aggregators, bool)
+        if not whole or not MIN_AGGREGATORS <= aggregators <= MAX_AGGREGATORS:
+            raise LocalError(
+                "aggregators", aggregators, f"must be from {MIN_AGGREGATORS} to {MAX_AGGREGATORS}"
+            )
+        self.aggregators = aggregators
+        self._private = None if private_keys is None else tuple(private_keys)
+        derived = None if self._private is None else tuple(key.public for key in self._private)
+        public = derived if public_keys is None else tuple(public_keys)
+        self._public = None if public is None else check_public_keys(aggregators, public)
+        if derived is not None and derived != self._public:
+            raise LocalError("public_keys", "other keys", "must be the public halves of private_keys")
+
+    @property
+    def public_keys(self) -> tuple[AggregatorPublicKey, ...]:
+        """What clients and the server pin; ``LocalError`` while there are none."""
+        if self._public is None:
+            raise LocalError("public_keys", None, "give the aggregators' keys, or have setup() make them")
+        return self._public
+
+    def setup(self, tape: RandomTape | None = None) -> Self:
+        if self._public is not None:
+            return self
+        source = tape or SystemTape()
+        keys = [AggregatorKey.generate(source) for _ in range(self.aggregators)]
+        return type(self)(self.aggregators, self.threshold, private_keys=keys)
+
+    def aggregator(self, cohort: Cohort, index: int, key: AggregatorKey) -> Party[object]:
+        """One aggregator, from 0, where each runs in a process of its own; ``key`` is its private key."""
+        if not 0 <= index < self.aggregators:
+            raise LocalError("index", index, f"must be from 0 to {self.aggregators - 1}")
+        if key.public != self.public_keys[index]:
+            raise LocalError("key", key, f"is not the private half of public_keys[{index}]")
+        return LinkedParty.helper(Aggregator(cohort, index, key), cohort, key.link)
+
+    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Party[object]]:
+        """All aggregators; ``LocalError`` where their private keys are not here."""
+        if self._private is None:
+            raise LocalError("private_keys", None, "a process that plays the aggregators needs their keys")
+        return {
+            who: self.aggregator(cohort, who.index, self._private[who.index])
+            for who in aggregator_ids(self.aggregators)
+        }
+
+    def _helper_keys(self) -> Mapping[PartyId, bytes]:
+        ids = aggregator_ids(self.aggregators)
+        return {who: key.link for who, key in zip(ids, self.public_keys, strict=True)}
+
+    def _client(
+        self, cohort: Cohort, me: str, vector: Vector, checks: Sequence[Check], tape: RandomTape
+    ) -> SharingClient:
+        return SharingClient(cohort, me, vector, checks, tape, [key.sealing for key in self.public_keys])
+
+    def _server(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape) -> SharingServer:
+        return SharingServer(cohort, checks, tape, aggregator_ids(self.aggregators))
+
+    def _cost(self, cohort: Cohort) -> tuple[int, list[LinkCost]]:
+        n, m, length = cohort.size, self.aggregators, cohort.length
+        out, back = (Role.SERVER, Role.AGGREGATOR), (Role.AGGREGATOR, Role.SERVER)
+        return 1, [
+            LinkCost(INPUT, Role.CLIENT, Role.SERVER, n, SharedInput.size(length, m)),
+            *(LinkCost(RELAY, *out, n, RelayedShare.size(length, aggregator)) for aggregator in range(m)),
+            LinkCost(VERDICT, *back, n * m, JudgedShare.SIZE),
+            LinkCost(DECIDE, *out, n * m, Decision.SIZE),
+            LinkCost(OPEN, *out, m, SumRequest.size(n)),
+            LinkCost(SUM, *back, m, SumShare.size(length)),
+        ]
+
+    def __repr__(self) -> str:
+        return f"SecretSharing(aggregators={self.aggregators}, threshold={self.threshold:.4g})"

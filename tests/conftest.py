@@ -1,0 +1,198 @@
+"""What the suites share: the list of backends, and a round with liars and oracles in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from hypothesis import settings
+
+from mpc.errors import AbortError
+from mpc.party import Message, PartyId, client_id
+from mpc.tape import SeededTape
+from mpc.transcript import Transcript
+from secagg import Check, Cohort, Conditions, InsecurePlain, Masking, Rejection, SecretSharing
+from secagg.aggregate import run_round
+from secagg.backend import Backend
+from secagg.paillier import Paillier
+
+settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=40)
+settings.load_profile("deterministic")
+
+# Every backend there is, one line each. The suites in tests/contract and tests/leakage run on all of them.
+BACKENDS: dict[str, Callable[..., Backend]] = {
+    "plain": InsecurePlain,
+    "masking": Masking,
+    "sharing-2": SecretSharing,
+    "sharing-3": partial(SecretSharing, 3),
+    "paillier": partial(Paillier, insecure_key_bits=256),
+}
+
+SESSION = b"session of tests"
+LINK_KEY = SeededTape(b"the server's link key").read(32)
+Make = Callable[..., Backend]
+Lie = Callable[[Message], Sequence[Message]]
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def make(request: pytest.FixtureRequest) -> Make:
+    """``make(threshold=…)``: one of the backends, set up anew with the same keys each time."""
+    build = BACKENDS[request.param]
+
+    def set_up(threshold: float = 2 / 3) -> Backend:
+        return build(threshold=threshold).setup(SeededTape(b"long-term keys"))
+
+    return set_up
+
+
+@pytest.fixture
+def backend(make: Make) -> Backend:
+    return make()
+
+
+class Liar:
+    """A party that sends what ``lie`` makes of the honest party's messages, over its own link."""
+
+    def __init__(self, inner: Any, lie: Lie) -> None:
+        self._inner = inner
+        self._lie = lie
+        self.id = inner.id
+        self.result = None
+
+    def start(self) -> list[Message]:
+        return self._all(self._inner.start())
+
+    def receive(self, message: Message) -> list[Message]:
+        return self._all(self._inner.receive(message))
+
+    def expire(self) -> list[Message]:
+        return self._all(self._inner.expire())
+
+    def _all(self, messages: Sequence[Message]) -> list[Message]:
+        return [lie for message in messages for lie in self._lie(message)]
+
+
+class WithLiars:
+    """A backend some of whose clients and helpers lie. Their links are their own, so the tags are right."""
+
+    def __init__(self, backend: Backend, liars: Mapping[PartyId, Lie]) -> None:
+        self._backend = backend
+        self._liars = liars
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def client(self, cohort: Cohort, me: str, *rest: Any, **named: Any) -> Any:
+        return self._corrupt(self._backend.client(cohort, me, *rest, **named))
+
+    def helpers(self, *rest: Any, **named: Any) -> Any:
+        return {who: self._corrupt(helper) for who, helper in self._backend.helpers(*rest, **named).items()}
+
+    def _corrupt(self, party: Any) -> Any:
+        if party.id in self._liars:
+            party._inner = Liar(party._inner, self._liars[party.id])
+        return party
+
+
+@dataclass
+class Outcome:
+    """What became of a round: a sum, or the reason why there is none."""
+
+    cohort: Cohort
+    vectors: Sequence[np.ndarray]
+    total: np.ndarray | None = None
+    survivors: tuple[int, ...] = ()
+    rejected: Mapping[int, Rejection] = field(default_factory=dict)
+    transcript: Transcript = field(default_factory=Transcript)
+    abort: AbortError | None = None
+
+    def require_exact(self) -> None:
+        """The sum is that of the survivors' vectors, added up as Python's integers."""
+        assert self.abort is None, self.abort
+        assert self.total is not None
+        assert self.total.dtype == np.int64
+        rows = [self.vectors[index].tolist() for index in self.survivors]
+        assert self.total.tolist() == [sum(column) for column in zip(*rows, strict=True)]
+        assert len(self.survivors) >= self.cohort.threshold
+        assert list(self.survivors) == sorted(set(self.survivors))
+        assert not set(self.survivors) & self.rejected.keys()
+        for rejection in self.rejected.values():
+            assert rejection.check
+            assert rejection.reason
+
+    def require_never_wrong(self) -> None:
+        """Exact, or nothing at all."""
+        if self.abort is None:
+            self.require_exact()
+        else:
+            assert self.total is None
+            assert self.abort.reason
+
+
+def make_cohort(backend: Backend, members: int, length: int, bits: int, **changes: Any) -> Cohort:
+    base = Cohort(
+        session=SESSION,
+        round=3,
+        members=tuple(f"c{index}" for index in range(members)),
+        threshold=backend.resolve_threshold(members),
+        length=length,
+        bits=bits,
+        server_key=X25519PrivateKey.from_private_bytes(LINK_KEY).public_key().public_bytes_raw(),
+    )
+    return replace(base, **changes)
+
+
+def make_vectors(members: int, length: int, bits: int, seed: str = "vectors") -> list[np.ndarray]:
+    """Uniform in ±max_entry."""
+    limit = (1 << (bits - 1)) - 1
+    tape = SeededTape(f"{seed} {members} {length} {bits}".encode())
+    words = np.frombuffer(tape.read(8 * members * length), np.uint64) % np.uint64(2 * limit + 1)
+    return list(words.astype(np.int64).reshape(members, length) - limit)
+
+
+def play(
+    backend: Backend,
+    vectors: Sequence[np.ndarray],
+    *,
+    bits: int = 16,
+    checks: Sequence[Check] = (),
+    drop: Mapping[int, str] | None = None,
+    liars: Mapping[PartyId | int, Lie] | None = None,
+    seed: bytes = b"a round",
+    cohort: Cohort | None = None,
+    **conditions: Any,
+) -> Outcome:
+    """A round on encoded vectors, from a fixed tape. Clients are numbers; ``conditions``: see Conditions."""
+    cohort = cohort or make_cohort(backend, len(vectors), len(vectors[0]), bits)
+    lies = {client_id(who) if isinstance(who, int) else who: lie for who, lie in (liars or {}).items()}
+    records = Transcript()
+    try:
+        aggregate, transcript = run_round(
+            WithLiars(backend, lies),  # type: ignore[arg-type]
+            cohort,
+            dict(zip(cohort.members, vectors, strict=True)),
+            LINK_KEY,
+            checks,
+            {client_id(index): phase for index, phase in (drop or {}).items()},
+            SeededTape(seed),
+            Conditions(**conditions),
+        )
+    except AbortError as error:
+        return Outcome(cohort, vectors, abort=error, transcript=records)
+    return Outcome(
+        cohort, vectors, aggregate.total, aggregate.survivors, aggregate.rejected, transcript=transcript
+    )
+
+
+@pytest.fixture(scope="session")
+def rig() -> SimpleNamespace:
+    """``rig.play``, ``rig.cohort``, ``rig.vectors``, ``rig.Liar`` and the keys they use."""
+    return SimpleNamespace(
+        play=play, cohort=make_cohort, vectors=make_vectors, Liar=Liar, session=SESSION, link_key=LINK_KEY
+    )
