@@ -1,7 +1,8 @@
-"""Paillier at 3072 bits: pytest-benchmark suites for keys, arithmetic and packing.
+"""Paillier at 3072 bits: pytest-benchmark suites for keys, arithmetic, packing, and the three parties.
 
-Run with ``pytest bench/bench_paillier.py``. Batches are small; a group's name says how many ciphertexts it
-handles, and ``extra_info`` holds sizes. Randomness is seeded, so that runs are comparable.
+Run with ``pytest bench/bench_paillier.py``. Batches of the arithmetic are small, and their names say how many
+ciphertexts they handle; the parties are timed on 100 clients' vectors of 10^5 entries of 16 bits, and on a
+round of the main training job. ``extra_info`` holds sizes. Randomness is seeded, so that runs are comparable.
 """
 
 from __future__ import annotations
@@ -9,12 +10,22 @@ from __future__ import annotations
 import gmpy2
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from gmpy2 import mpz
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from mpc.party import Message
 from mpc.tape import SeededTape
-from secagg.paillier.keys import TABLE_BYTES, FixedBase, PrivateKey, exponent_bits, generate
+from secagg.aggregate import Conditions, run_round
+from secagg.cohort import Cohort
+from secagg.paillier import KeyHolderKeys, Paillier
+from secagg.paillier.client import PaillierClient
+from secagg.paillier.fixedbase import TABLE_BYTES, FixedBase
+from secagg.paillier.keyholder import KeyHolder
 from secagg.paillier.packing import Packing
+from secagg.paillier.private import PrivateKey, generate
+from secagg.paillier.public import exponent_bits
+from secagg.paillier.server import PaillierServer
 
 BITS = 3072
 BATCH = 64
@@ -125,3 +136,103 @@ def test_unpack_a_million(
     total = [100 * plaintext for plaintext in packing.pack(vector)]
     result = benchmark(packing.unpack, total, LENGTH, 100)
     np.testing.assert_array_equal(result, 100 * vector.astype(np.int64))
+
+
+# The parties
+
+
+LINK = bytes(range(32))
+
+
+def make_cohort(clients: int, length: int, round: int = 0) -> Cohort:
+    members = tuple(f"client-{index}" for index in range(clients))
+    server_key = X25519PrivateKey.from_private_bytes(LINK).public_key().public_bytes_raw()
+    return Cohort(bytes(16), round, members, -(-2 * clients // 3), length, 16, server_key)
+
+
+class Parties:
+    """100 clients, the server and the key holder, without links."""
+
+    def __init__(self, private: PrivateKey) -> None:
+        self.cohort = make_cohort(100, 10**5)
+        self.private = private
+        generator = np.random.default_rng(6)
+        self.vector = generator.integers(-32767, 32768, self.cohort.length, dtype=np.int32)
+
+    def client(self, index: int) -> PaillierClient:
+        name, tape = self.cohort.members[index], SeededTape(b"%d" % index)
+        return PaillierClient(self.cohort, name, self.vector, (), tape, self.private.public)
+
+    def server(self) -> PaillierServer:
+        return PaillierServer(self.cohort, (), SeededTape(b"server"), self.private.public)
+
+    def key_holder(self) -> KeyHolder:
+        return KeyHolder(self.cohort, KeyHolderKeys(self.private, LINK))
+
+    def inputs(self) -> list[Message]:
+        """Two clients encrypt; the others send the same ciphertexts as the one or the other."""
+        own = [self.client(index).start()[0] for index in range(2)]
+        return [
+            Message(own[0].session, 0, own[0].phase, self.client(i).id, own[0].receiver, own[i % 2].payload)
+            for i in range(self.cohort.size)
+        ]
+
+
+@pytest.fixture(scope="module")
+def parties(private: PrivateKey) -> Parties:
+    made = Parties(private)
+    made.client(0).start()  # builds the table of powers, once a key
+    return made
+
+
+def test_client_packs_and_encrypts_1e5(benchmark: BenchmarkFixture, parties: Parties) -> None:
+    def fresh() -> tuple[tuple[PaillierClient], dict[str, object]]:
+        return (parties.client(0),), {}
+
+    (message,) = benchmark.pedantic(PaillierClient.start, setup=fresh, rounds=5)
+    benchmark.extra_info["upload bytes"] = len(message.payload)
+    benchmark.extra_info["upload / packed plain vector"] = len(message.payload) / (10**5 * 2)
+
+
+def test_server_checks_and_adds_one_of_1e5(benchmark: BenchmarkFixture, parties: Parties) -> None:
+    server, inputs = parties.server(), parties.inputs()
+    server.receive(inputs[0])
+    waiting = iter(inputs[1:])
+    benchmark.pedantic(server.receive, setup=lambda: ((next(waiting),), {}), rounds=20)
+
+
+def test_key_holder_and_opening_of_1e5(benchmark: BenchmarkFixture, parties: Parties) -> None:
+    """From the last input to the sum: blinding, decryption, taking the pads off, unpacking."""
+    inputs = parties.inputs()
+
+    def waiting_for_the_last() -> tuple[tuple[PaillierServer, KeyHolder], dict[str, object]]:
+        server = parties.server()
+        for message in inputs[:-1]:
+            server.receive(message)
+        return (server, parties.key_holder()), {}
+
+    def finish(server: PaillierServer, holder: KeyHolder) -> PaillierServer:
+        (request,) = server.receive(inputs[-1])
+        (answer,) = holder.receive(request)
+        server.receive(answer)
+        return server
+
+    server = benchmark.pedantic(finish, setup=waiting_for_the_last, rounds=2)
+    assert server.result is not None
+    np.testing.assert_array_equal(server.result.total, 100 * parties.vector.astype(np.int64))
+
+
+def test_round_of_the_training_job(benchmark: BenchmarkFixture, private: PrivateKey) -> None:
+    """20 clients of 4,820 entries, links and all, in one process."""
+    backend = Paillier(keys=KeyHolderKeys(private, LINK))
+    rounds = iter(range(100))
+    generator = np.random.default_rng(7)
+    vector = generator.integers(-32767, 32768, 4820, dtype=np.int32)
+
+    def fresh() -> tuple[tuple[object, ...], dict[str, object]]:
+        cohort = make_cohort(20, vector.size, next(rounds))
+        vectors = dict.fromkeys(cohort.members, vector)
+        return (backend, cohort, vectors, LINK, (), {}, SeededTape(b"round"), Conditions()), {}
+
+    total, _ = benchmark.pedantic(run_round, setup=fresh, rounds=5, warmup_rounds=1)
+    np.testing.assert_array_equal(total.total, 20 * vector.astype(np.int64))

@@ -92,7 +92,7 @@ def load(path: str | os.PathLike[str], fingerprint: str) -> Checkpoint:
     try:
         header = _decode_header(content[_PREFIX_BYTES:header_end])
         weights = _decode_arrays(header["arrays"], content[header_end:-_DIGEST_BYTES])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(source, "is malformed although its digest is right") from error
     if header["fingerprint"] != fingerprint:
         found, wanted = header["fingerprint"][:12], fingerprint[:12]
@@ -196,11 +196,9 @@ def _decode_arrays(specifications: list[dict[str, Any]], encoded: bytes) -> Weig
         if name not in FLOAT_TYPES or any(type(extent) is not int or extent < 0 for extent in shape):
             raise ValueError("shape or dtype")
         dtype = np.dtype(name).newbyteorder("<")
-        end = position + math.prod(shape) * dtype.itemsize
-        if end > len(encoded):
-            raise ValueError("arrays beyond the end")
+        # NumPy refuses a shape that goes beyond the end of the buffer.
         weights.append(np.ndarray(shape, dtype, encoded, position).astype(name))
-        position = end
+        position += math.prod(shape) * dtype.itemsize
     if position != len(encoded):
         raise ValueError("bytes beyond the arrays")
     return weights

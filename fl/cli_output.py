@@ -43,13 +43,13 @@ def option(argument: str) -> str:
     return "--" + argument.replace("_", "-")
 
 
-def fail(verb: str, error: Exception | str) -> int:
-    """Say on standard error what is wrong, in the words of the command line; the exit code for it."""
+def fail(verb: str, error: Exception | str, code: int = 2) -> int:
+    """Say on standard error what is wrong, in the words of the command line; ``code``, to exit with."""
     text = str(error)
     if isinstance(error, LocalError) and error.argument in _OPTIONS:
         text = option(error.argument) + text.removeprefix(error.argument)
     print(f"secagg {verb}: {text}", file=sys.stderr)
-    return 2
+    return code
 
 
 def print_json(document: Any) -> None:

@@ -20,6 +20,7 @@ from mpc.errors import LocalError
 from secagg.backend import Backend
 
 VERB = "train"
+FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 # Options that mean something only beside one value of another: option → (the other, that value).
@@ -85,10 +86,12 @@ def run(request: Request) -> int:
     except (LocalError, UsageError) as error:
         return fail(VERB, error)
     except OSError as error:
-        fail(VERB, f"{error.filename or 'output'}: {error.strerror or error}")
-        return 1
+        fail(VERB, f"stopped {course}: {error}")
+        _tell_how_to_go_on(request)
+        return FAILED
     except KeyboardInterrupt:
-        _tell_interrupted(request, course)
+        fail(VERB, f"interrupted {course}")
+        _tell_how_to_go_on(request)
         return INTERRUPTED
 
 
@@ -194,8 +197,7 @@ def _finish(request: Request, config: TrainingConfig, backend: Backend, course: 
         else:
             _print_summary(Console(), content, written)
     if course.history and all(report.aborted is not None for report in course.history):
-        fail(VERB, "no round yielded a sum: the model is the one that the training began with")
-        return 1
+        return fail(VERB, "no round yielded a sum; the model is what it was at the start", FAILED)
     return 0
 
 
@@ -228,15 +230,15 @@ def _print_summary(console: Console, content: Mapping[str, Any], written: list[P
         f"round {entry['round']} was aborted: {entry['aborted']}" for entry in rounds if entry["aborted"]
     ]
     total = amount_text(content["seconds"], "seconds")
-    lines.append(f"final accuracy {content['final_accuracy']:.4f} after round {len(rounds)}, in {total}")
+    after = "1 round" if len(rounds) == 1 else f"{len(rounds)} rounds"
+    lines.append(f"final accuracy {content['final_accuracy']:.4f} after {after}, in {total}")
     lines += [f"wrote {path}" for path in written]
     for line in lines:
         say(console, line)
 
 
-def _tell_interrupted(request: Request, course: _Course) -> None:
-    """Where the training stands, by what is on disk, and how to go on."""
-    print(f"secagg {VERB}: interrupted {course}", file=sys.stderr)
+def _tell_how_to_go_on(request: Request) -> None:
+    """By what is on disk, since the last round may have been saved without our having heard."""
     if request.checkpoint is None:
         print("Nothing is saved: that takes --checkpoint FILE.", file=sys.stderr)
         return

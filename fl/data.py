@@ -132,7 +132,7 @@ def partition_dirichlet(
 
     Source: Hsu, Qi and Brown 2019, arXiv 1909.06335 (label mixtures drawn from a Dirichlet distribution).
     Deviations: they draw a mixture for each client and give all the same size; here each label's samples
-    are split in proportions drawn over the clients (Yurochkin et al. 2019, arXiv 1905.12022, section 4),
+    are split in proportions drawn over the clients (Yurochkin et al. 2019, arXiv 1905.12022),
     so that sizes differ and the weights of the average matter; and clients below ``minimum`` take random
     samples from whichever client is then the largest, instead of redrawing, which need not end.
     """

@@ -42,7 +42,9 @@ def choose_dropouts(names: Sequence[str], probability: float, rng: np.random.Gen
     if not 0 <= probability <= 1:
         raise LocalError("probability", probability, "must lie in [0, 1]")
     expected = round(probability * len(names), 9)  # without the digits that binary fractions add
-    count = math.floor(expected + rng.random())
+    whole = math.floor(expected)
+    # Not floor(expected + draw): a draw close to 1 would round a whole number up.
+    count = whole + int(rng.random() < expected - whole)
     chosen = rng.choice(len(names), size=count, replace=False)
     return [names[position] for position in np.sort(chosen)]
 

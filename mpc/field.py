@@ -9,6 +9,8 @@ argument whose type or shape does not fit. None of this is written to run in con
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,16 +29,18 @@ _WRAP = np.uint64(2**32 - 1)  # 2^64 − p: the distance between arithmetic modu
 
 def encode(values: npt.NDArray[np.int64]) -> Elements:
     """Signed integers as elements: v for v ≥ 0, p + v otherwise. ``LocalError`` if |v| > MAX_SIGNED."""
+    from mpc.kernels import field64
+
     if values.dtype.kind != "i":
         raise LocalError("values.dtype", values.dtype, "a signed integer type")
-    signed = values.astype(np.int64)
-    outside = (signed < -MAX_SIGNED) | (signed > MAX_SIGNED)
-    if outside.any():
+    if values.size and (int(values.min()) < -MAX_SIGNED or int(values.max()) > MAX_SIGNED):
+        outside = (values < -MAX_SIGNED) | (values > MAX_SIGNED)
         limits = f"an entry lies in [-{MAX_SIGNED}, {MAX_SIGNED}]"
         raise LocalError(f"values[{int(np.argmax(outside))}]", "out of range", limits)
-    words = signed.view(np.uint64)
-    words -= _WRAP * (signed < 0)
-    return words
+    out = np.empty(values.shape, np.uint64)
+    signed = np.ascontiguousarray(values, np.int64)
+    field64.encode(_flat("values", signed.view(np.uint64)), out.reshape(-1))
+    return out
 
 
 def decode(elements: Elements) -> npt.NDArray[np.int64]:
@@ -164,21 +168,44 @@ def expand(key: bytes, length: int) -> Elements:
 
     Rejection makes them exactly uniform if the keystream is. It strikes once in 2^32 words.
     """
+    out = np.empty(_length(length), np.uint64)
+    for done, run in _expansion(key, length):
+        out[done : done + run.size] = run
+    return out
+
+
+def add_expansion(total: Elements, key: bytes) -> None:
+    """total += expand(key, total.size), in place, block by block; shape (length,), C-contiguous."""
+    from mpc.kernels import field64
+
+    flat = _accumulator(total, total)
+    for done, run in _expansion(key, total.size):
+        field64.accumulate(flat[done : done + run.size], _flat("run", run))
+
+
+def sub_expansion(total: Elements, key: bytes) -> None:
+    """total −= expand(key, total.size), in place, block by block; shape (length,), C-contiguous."""
+    from mpc.kernels import field64
+
+    flat = _accumulator(total, total)
+    for done, run in _expansion(key, total.size):
+        field64.deduct(flat[done : done + run.size], _flat("run", run))
+
+
+def _expansion(key: bytes, length: int) -> Iterator[tuple[int, Elements]]:
+    """The elements of ``expand`` in runs, each with its place, in a buffer that the next one overwrites."""
     keystream = Keystream(key)
-    out = np.empty(
-        _length(length) + 2, np.uint64
-    )  # the keystream writes up to 15 bytes beyond what it is asked for
-    octets = out.view(np.uint8).data
-    zeros = memoryview(bytes(ELEMENT_BYTES * min(length, _BLOCK_WORDS)))
+    words = min(length, _BLOCK_WORDS)
+    block = np.empty(words + 2, np.uint64)  # the keystream writes up to 15 bytes beyond what it is asked for
+    octets = block.view(np.uint8).data
+    zeros = memoryview(bytes(ELEMENT_BYTES * words))
     done = 0
     while done < length:
-        count = min(length - done, _BLOCK_WORDS)
-        keystream.fill(zeros[: ELEMENT_BYTES * count], octets[ELEMENT_BYTES * done :])
-        kept = _below_p(out[done : done + count])
-        if kept.size < count:
-            out[done : done + kept.size] = kept
-        done += kept.size
-    return out[:length]
+        count = min(length - done, words)
+        keystream.fill(zeros[: ELEMENT_BYTES * count], octets)
+        run = _below_p(block[:count])
+        yield done, run
+        done += run.size
 
 
 def to_bytes(elements: Elements) -> bytes:

@@ -81,7 +81,8 @@ class Network:
     def _accept(self, messages: Iterable[Message]) -> None:
         """Take messages off a party's hands, unless it has gone silent by then."""
         for message in messages:
-            if self._place(message.phase) >= self._drop.get(message.sender, len(self._order)):
+            # A phase that is not on the list can only be a liar's; its receiver will refuse it.
+            if self._order.get(message.phase, -1) >= self._drop.get(message.sender, len(self._order)):
                 self._silent.add(message.sender)
             if message.sender in self._silent:
                 self.transcript.add(message, "dropped")

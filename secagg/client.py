@@ -91,5 +91,5 @@ class OneShotClient(RoundClient):
         return [self._to_server(self.input_phase, self._contribution())]
 
     @abstractmethod
-    def _contribution(self) -> bytes:
+    def _contribution(self) -> bytes | memoryview:
         """The protected input, encoded."""

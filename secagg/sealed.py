@@ -1,4 +1,4 @@
-"""Sealed boxes: bytes that only the holder of one X25519 key can open (spec section 14.1).
+"""Sealed boxes: bytes that only the holder of one X25519 key can open (spec section 13.1).
 
 The sender makes a key pair for one box, agrees with the recipient's pinned key, and encrypts with
 AES-128-GCM under
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mpc.errors import DecodeError, LocalError
@@ -35,13 +36,28 @@ def seal(recipient: bytes, context: bytes, plaintext: bytes | memoryview, tape: 
     Reads ``KEY_BYTES`` bytes from the tape. Raises ``LocalError`` for a recipient key that is not 32 bytes
     or of small order, and for a plaintext of more than ``MAX_PLAINTEXT_BYTES`` bytes.
     """
-    if len(plaintext) > MAX_PLAINTEXT_BYTES:
-        raise LocalError("len(plaintext)", len(plaintext), f"must be at most {MAX_PLAINTEXT_BYTES}")
+    box = bytearray(len(plaintext) + SEAL_OVERHEAD)
+    seal_into(memoryview(box), recipient, context, plaintext, tape)
+    return bytes(box)
+
+
+def seal_into(
+    box: memoryview, recipient: bytes, context: bytes, plaintext: bytes | memoryview, tape: RandomTape
+) -> None:
+    """As ``seal``, into ``len(plaintext) + SEAL_OVERHEAD`` writable bytes: a long box is not copied."""
+    size = len(plaintext)
+    if size > MAX_PLAINTEXT_BYTES:
+        raise LocalError("len(plaintext)", size, f"must be at most {MAX_PLAINTEXT_BYTES}")
+    if len(box) != size + SEAL_OVERHEAD:
+        raise LocalError("len(box)", len(box), f"the box of {size} bytes has {size + SEAL_OVERHEAD}")
     ephemeral = X25519PrivateKey.from_private_bytes(tape.read(KEY_BYTES))
     shared = _exchange("recipient", ephemeral, recipient)
     public = ephemeral.public_key().public_bytes_raw()
     key = _box_key(shared, public, recipient, context)
-    return public + AESGCM(key).encrypt(_NONCE, plaintext, None)
+    encryptor = Cipher(algorithms.AES(key), modes.GCM(_NONCE)).encryptor()
+    encryptor.update_into(plaintext, box[KEY_BYTES:])
+    encryptor.finalize()
+    box[:KEY_BYTES], box[-TAG_BYTES:] = public, encryptor.tag
 
 
 def check_public(argument: str, public: bytes) -> None:

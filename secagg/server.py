@@ -93,6 +93,9 @@ class RoundServer(StateMachine, Generic[C]):
     def receive(self, message: Message) -> list[Message]:
         if message.sender.role is Role.CLIENT:
             return self._from_client(message)
+        if message.phase in (self.input_phase, CHECK_PHASE):
+            # Helpers and clients are numbered alike: a helper's message must not pass for a client's input.
+            raise AbortError(f"{message.sender} in phase {message.phase!r}: only clients speak in it")
         return super().receive(message)
 
     def expire(self) -> list[Message]:

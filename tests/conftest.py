@@ -57,7 +57,10 @@ def backend(make: Make) -> Backend:
 
 
 class Liar:
-    """A party that sends what ``lie`` makes of the honest party's messages, over its own link."""
+    """A party that sends what ``lie`` makes of the honest party's messages, over its own link.
+
+    ``lie.opening``, if there is such a thing, it sends unasked.
+    """
 
     def __init__(self, inner: Any, lie: Lie) -> None:
         self._inner = inner
@@ -66,7 +69,7 @@ class Liar:
         self.result = None
 
     def start(self) -> list[Message]:
-        return self._all(self._inner.start())
+        return self._all(self._inner.start()) + list(getattr(self._lie, "opening", ()))
 
     def receive(self, message: Message) -> list[Message]:
         return self._all(self._inner.receive(message))
@@ -135,7 +138,8 @@ class Outcome:
             assert self.abort.reason
 
 
-def make_cohort(backend: Backend, members: int, length: int, bits: int, **changes: Any) -> Cohort:
+def make_cohort(make: Make | Backend, members: int, length: int, bits: int, **changes: Any) -> Cohort:
+    backend = make if isinstance(make, Backend) else make()
     base = Cohort(
         session=SESSION,
         round=3,
@@ -157,7 +161,7 @@ def make_vectors(members: int, length: int, bits: int, seed: str = "vectors") ->
 
 
 def play(
-    backend: Backend,
+    make: Make | Backend,
     vectors: Sequence[np.ndarray],
     *,
     bits: int = 16,
@@ -168,7 +172,11 @@ def play(
     cohort: Cohort | None = None,
     **conditions: Any,
 ) -> Outcome:
-    """A round on encoded vectors, from a fixed tape. Clients are numbers; ``conditions``: see Conditions."""
+    """A round on encoded vectors, from a fixed tape. Clients are numbers; ``conditions``: see Conditions.
+
+    Helpers serve one round of a session once, so each call makes its backend anew.
+    """
+    backend = make if isinstance(make, Backend) else make()
     cohort = cohort or make_cohort(backend, len(vectors), len(vectors[0]), bits)
     lies = {client_id(who) if isinstance(who, int) else who: lie for who, lie in (liars or {}).items()}
     records = Transcript()

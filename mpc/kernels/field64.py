@@ -24,6 +24,7 @@ EPSILON = np.uint64(2**32 - 1)
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
 HALF_WORD = np.uint64(32)
+SIGN = np.uint64(2**63)
 
 
 def _wide_mul(typing_context: Any, left: Any, right: Any) -> Any:
@@ -93,6 +94,14 @@ def pow(base: np.uint64, exponent: np.uint64) -> np.uint64:
         base = mul(base, base)
         exponent >>= ONE
     return result
+
+
+@numba.njit(cache=True, nogil=True)
+def encode(signed: Words, out: Words) -> None:
+    """out = the elements that stand for signed integers, given as words of two's complement."""
+    for i in range(out.size):
+        # 2^64 + v stands for v < 0, and has to become p + v.
+        out[i] = signed[i] - EPSILON if signed[i] >= SIGN else signed[i]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.errors import AbortError
+from mpc.errors import AbortError, LocalError
 from mpc.party import Message
 from mpc.tape import RandomTape
 from secagg.cohort import Cohort
@@ -113,6 +113,9 @@ class Gate:
             found = self._sort(check, [check.on_message(self._cohort, client, message)])
             if client in found:
                 return found[client]
+            if found:
+                bound = f"a message of {client!r} can only speak against its sender"
+                raise LocalError(f"verdict of check {check.name!r}", f"Reject {sorted(found)}", bound)
         return None
 
     def on_inputs_frozen(self, survivors: Sequence[int], seed: bytes) -> dict[int, Rejection]:
@@ -150,9 +153,12 @@ class Gate:
     def _sort(self, check: Check, verdicts: Sequence[Verdict]) -> dict[str, Rejection]:
         """Rejections by client; an ``Abort`` is raised."""
         found: dict[str, Rejection] = {}
-        for verdict in verdicts:
+        # A None or False that a check returns by mistake must not pass for its consent.
+        for verdict in verdicts if isinstance(verdicts, Sequence) else [verdicts]:
             if isinstance(verdict, Abort):
                 raise AbortError(f"check {check.name!r}: {verdict.reason}", verdict.evidence)
             if isinstance(verdict, Reject):
                 found.setdefault(verdict.client, Rejection(check.name, verdict.reason, verdict.evidence))
+            elif not isinstance(verdict, Accept):
+                raise LocalError(f"verdict of check {check.name!r}", verdict, "must be Accept, Reject or Abort")
         return found

@@ -81,6 +81,9 @@ class Paillier(Backend):
         super().__init__(threshold)
         self.key_bits = modulus_bits(key_bits, insecure_key_bits, ("key_bits", "insecure_key_bits"))
         self._insecure_key_bits = insecure_key_bits
+        for argument, value, kind in (("keys", keys, KeyHolderKeys), ("public", public, KeyHolderPublic)):
+            if value is not None and not isinstance(value, kind):
+                raise LocalError(argument, type(value).__name__, f"must be {kind.__name__}")
         if keys is not None and public is not None and keys.public != public:
             raise LocalError("public", public.encryption, "does not belong to the keys given as well")
         self._keys = keys

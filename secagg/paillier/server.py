@@ -55,7 +55,11 @@ class PaillierServer(RoundServer[EncryptedInput]):
     def expire(self) -> list[Message]:
         # Not among the closings: those may also be brought about by what clients send.
         if self.state == OPENED:
-            raise AbortError(f"{KEY_HOLDER} has not opened the sum", {"party": str(KEY_HOLDER)})
+            raise AbortError(
+                f"{KEY_HOLDER} has not opened the sum: it is silent, or refuses, as it does for a round "
+                "that it has opened a sum of before",
+                {"party": str(KEY_HOLDER)},
+            )
         return super().expire()
 
     def _payload_bytes(self, phase: str) -> int | None:

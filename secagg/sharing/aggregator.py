@@ -1,4 +1,4 @@
-"""An aggregator: opens its shares, judges them, adds up those that count (spec section 14.4).
+"""An aggregator: opens its shares, judges them, adds up those that count (spec section 13.4).
 
 It holds the running sum and the shares that nobody has decided on yet, one or two as a rule: O(length)
 memory, whatever the cohort.
@@ -38,9 +38,9 @@ Share = bytes | field.Elements  # a seed, kept as such until it counts, or the e
 class Aggregator(StateMachine):
     """One aggregator of one round.
 
-    It gives away one sum, once, over at least ``cohort.threshold`` clients that are exactly those it has
-    counted: a second sum over other clients would tell them apart. That holds only as long as one cohort
-    has one such machine: whoever runs an aggregator never serves the same session and round again.
+    It gives away one sum, over at least ``cohort.threshold`` clients, all of whom it has counted, and
+    nobody it has counted left out; and never a second one for the same cohort, which is what ``key``
+    remembers: two sums over different clients would tell those clients apart.
     """
 
     result: None = None
@@ -56,7 +56,7 @@ class Aggregator(StateMachine):
         super().__init__("collecting")
         self.cohort = cohort
         self.index = index
-        self._box = key.box
+        self._key = key
         self._sum = np.zeros(cohort.length, np.uint64)
         self._pending: dict[int, Share] = {}
         self._judged: set[int] = set()
@@ -85,7 +85,7 @@ class Aggregator(StateMachine):
 
     def _examine(self, client: int, sealed: bytes | memoryview) -> tuple[Fault, Share | None]:
         try:
-            share = self._box.unseal(share_context(self.cohort.digest, client, self.index), sealed)
+            share = self._key.box.unseal(share_context(self.cohort.digest, client, self.index), sealed)
         except DecodeError:
             return Fault.SEAL, None
         if len(share) != share_bytes(self.cohort.length, self.index):
@@ -114,13 +114,17 @@ class Aggregator(StateMachine):
     def _count(self, client: int) -> None:
         share = self._pending.pop(client)
         if isinstance(share, bytes):
-            share = field.expand(share_key(share, self.cohort.digest, client, self.index), self.cohort.length)
-        field.add_into(self._sum, share)
+            field.add_expansion(self._sum, share_key(share, self.cohort.digest, client, self.index))
+        else:
+            field.add_into(self._sum, share)
         self._counted.add(client)
 
     def _on_request(self, message: Message) -> list[Message]:
         asked = frozenset(SumRequest.decode(message.payload, self.cohort.size).clients)
         self._check_request(message, asked)
+        # Noted before anything is given away: a request that fails from here on is not tried again.
+        if not self._key.serve(self.cohort.digest):
+            raise self._refuse(message, "asks for a sum of a round that has been served before")
         # A decision may be overtaken by the request, or lost. The request says the same thing.
         for client in asked - self._counted:
             self._count(client)

@@ -1,4 +1,4 @@
-"""SecretSharing: additive shares over Field64 for m ≥ 2 aggregators (spec section 14)."""
+"""SecretSharing: additive shares over Field64 for m ≥ 2 aggregators (spec section 13)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SecretSharing(Backend):
     """Each client cuts its vector into m random-looking parts, one for each aggregator.
 
     * ``aggregators``: m, from 2 to 255. All of them are needed for the sum.
-    * ``threshold``: how many clients must count, as a fraction of the cohort or a number of clients.
+    * ``threshold``: no aggregator sums over fewer clients, as a fraction of the cohort or a count.
     * ``public_keys``: of the aggregators, in order: all that clients and the server need.
     * ``private_keys``: of the aggregators, where one process plays all of them.
 
@@ -60,9 +60,9 @@ class SecretSharing(Backend):
     input_phase = INPUT
     leakage = Leakage(
         assumption=(
-            "at least one aggregator is honest, the server makes up no clients of its own, and that "
-            "aggregator serves a round once; any number of clients may be malicious: each can add whatever "
-            "it likes to the sum, of any size until its norm is checked, and learns nothing"
+            "at least one aggregator is honest, and the server makes up no clients of its own, but may lie "
+            "in all else; clients may be malicious: each can add to the sum whatever it likes, of any size "
+            "until its norm is checked, and learns nothing"
         ),
         learns={
             Role.CLIENT: ("nothing",),
@@ -116,9 +116,16 @@ class SecretSharing(Backend):
         return type(self)(self.aggregators, self.threshold, private_keys=keys)
 
     def aggregator(self, cohort: Cohort, index: int, key: AggregatorKey) -> Party[object]:
-        """One aggregator, from 0, where each runs in a process of its own; ``key`` is its private key."""
+        """One aggregator, from 0, where each runs in a process of its own.
+
+        ``LocalError`` if ``key`` is not its private key, or the cohort's threshold is below this backend's.
+        """
         if not 0 <= index < self.aggregators:
             raise LocalError("index", index, f"must be from 0 to {self.aggregators - 1}")
+        if cohort.threshold < (least := self.resolve_threshold(cohort.size)):
+            raise LocalError(
+                "cohort.threshold", cohort.threshold, f"this aggregator sums over no fewer than {least}"
+            )
         if key.public != self.public_keys[index]:
             raise LocalError("key", key, f"is not the private half of public_keys[{index}]")
         return LinkedParty.helper(Aggregator(cohort, index, key), cohort, key.link)

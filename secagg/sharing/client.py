@@ -1,4 +1,4 @@
-"""The sharing client: splits its vector once and is done (spec section 14.3)."""
+"""The sharing client: splits its vector once and is done (spec section 13.3)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mpc.tape import RandomTape
 from secagg.checks.base import Check
 from secagg.client import OneShotClient, Vector
 from secagg.cohort import Cohort
-from secagg.sealed import seal
+from secagg.sealed import seal_into
 from secagg.sharing.keys import SEED_BYTES, share_context, share_key
-from secagg.sharing.messages import INPUT, SharedInput
+from secagg.sharing.messages import INPUT, SharedInput, sealed_bytes
 
 
 class SharingClient(OneShotClient):
@@ -31,10 +31,18 @@ class SharingClient(OneShotClient):
         super().__init__(cohort, me, vector, checks, tape)
         self._sealing_keys = tuple(sealing_keys)
 
-    def _contribution(self) -> bytes:
-        return SharedInput(self._seal(self._split())).encode()
+    def _contribution(self) -> memoryview:
+        """Each share in a box for its aggregator, which opens in no other place."""
+        length, digest = self.cohort.length, self.cohort.digest
+        payload = memoryview(bytearray(SharedInput.size(length, len(self._sealing_keys))))
+        end = 0
+        for aggregator, (key, share) in enumerate(zip(self._sealing_keys, self._split(), strict=True)):
+            start, end = end, end + sealed_bytes(length, aggregator)
+            context = share_context(digest, self.index, aggregator)
+            seal_into(payload[start:end], key, context, share, self._tape)
+        return payload
 
-    def _split(self) -> list[bytes]:
+    def _split(self) -> list[bytes | memoryview]:
         """x = x_0 + Σ expand(seed_j) over Field64: [x_0, seed_1, …, seed_(m-1)], as bytes.
 
         Any m - 1 of these are uniform whatever x is: without x_0 they are seeds, and without seed_j its
@@ -43,13 +51,5 @@ class SharingClient(OneShotClient):
         explicit = field.encode(self._vector)
         seeds = [self._tape.read(SEED_BYTES) for _ in self._sealing_keys[1:]]
         for aggregator, seed in enumerate(seeds, start=1):
-            key = share_key(seed, self.cohort.digest, self.index, aggregator)
-            field.sub_into(explicit, field.expand(key, self.cohort.length))
-        return [field.to_bytes(explicit), *seeds]
-
-    def _seal(self, shares: Sequence[bytes]) -> list[bytes]:
-        """Each share in a box for its aggregator that opens in no other place."""
-        return [
-            seal(key, share_context(self.cohort.digest, self.index, aggregator), share, self._tape)
-            for aggregator, (key, share) in enumerate(zip(self._sealing_keys, shares, strict=True))
-        ]
+            field.sub_expansion(explicit, share_key(seed, self.cohort.digest, self.index, aggregator))
+        return [explicit.astype("<u8", copy=False).data.cast("B"), *seeds]

@@ -1,4 +1,4 @@
-"""The messages of the sharing protocol, in the order in which they are sent (spec section 14.2).
+"""The messages of the sharing protocol, in the order in which they are sent (spec section 13.2).
 
 Aggregator 0 is sent a client's explicit share, of 8 bytes a coordinate; every other one a seed.
 """

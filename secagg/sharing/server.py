@@ -1,4 +1,4 @@
-"""The sharing server: passes shares on, asks for the sum shares, adds them (spec section 14.5).
+"""The sharing server: passes shares on, asks for the sum shares, adds them (spec section 13.5).
 
 It relays an input as it arrives and keeps nothing of it: memory is O(length), whatever the cohort, unless a
 check may refuse an input after all are frozen.
@@ -94,7 +94,8 @@ class SharingServer(RoundServer[SharedInput]):
             replies: list[Message] = getattr(self, handler)(message)
         except DecodeError as error:
             # Its link vouches for it: this is no accident on the way.
-            raise AbortError(str(PeerError(message.sender, message.phase, str(error)))) from None
+            reason = str(PeerError(message.sender, message.phase, str(error)))
+            raise AbortError(reason, {"party": str(message.sender)}) from None
         return replies
 
     def _proceed(self) -> list[Message]:
@@ -197,7 +198,10 @@ class SharingServer(RoundServer[SharedInput]):
 
     def _silent(self, aggregators: Sequence[PartyId], what: str) -> AbortError:
         garbled = {str(who): self._garbled[who] for who in aggregators if who in self._garbled}
-        return AbortError(f"{_names(aggregators)} {what}", {"thrown away": garbled} if garbled else None)
+        evidence: dict[str, object] = {"party": _names(aggregators)}
+        if garbled:
+            evidence["thrown away"] = garbled
+        return AbortError(f"{_names(aggregators)} {what}", evidence)
 
     def _to_all(self, phase: str, payload: bytes) -> list[Message]:
         return [self._to(aggregator, phase, payload) for aggregator in self._aggregators]

@@ -204,6 +204,7 @@ def test_other_configurations_are_named(tmp_path: Path) -> None:
         (header_of(arrays=[{"shape": [1], "dtype": "float32"}]), bytes(8)),
         (header_of(arrays=[{"shape": [2**70], "dtype": "float32"}]), bytes(8)),
         (header_of(arrays=[{"shape": [0] + [2**40] * 2, "dtype": "float32"}]), b""),
+        (header_of(arrays=[{"shape": [0, 2**70], "dtype": "float32"}]), b""),
         (header_of(arrays=[{"shape": [1] * 100, "dtype": "float32"}]), bytes(4)),
         (header_of(), bytes(1)),
     ],

@@ -264,6 +264,32 @@ def test_expansion_skips_the_words_that_are_no_element(length: int) -> None:
     assert elements.tolist() == first_words_below_p(REJECTING_KEY, length)
 
 
+@pytest.mark.parametrize("key", [bytes(range(16)), REJECTING_KEY])
+@pytest.mark.parametrize("length", [0, 1, 1000, 29415, 32768, 32769, 70001])
+def test_expansions_are_added_and_subtracted_in_place(key: bytes, length: int) -> None:
+    start = field.random(length, SeededTape(b"start"))
+    total = start.copy()
+    field.add_expansion(total, key)
+    assert (total == field.add(start, field.expand(key, length))).all()
+    field.sub_expansion(total, key)
+    assert (total == start).all()
+    field.sub_expansion(total, key)
+    assert (total == field.sub(start, field.expand(key, length))).all()
+
+
+@pytest.mark.parametrize("operation", [field.add_expansion, field.sub_expansion])
+def test_what_takes_no_expansion(operation: Callable[[Elements, bytes], None]) -> None:
+    fixed = np.zeros(4, np.uint64)
+    fixed.flags.writeable = False
+    for total in (fixed, np.zeros(8, np.uint64)[::2]):
+        with pytest.raises(LocalError, match="writable and C-contiguous"):
+            operation(total, bytes(16))
+    with pytest.raises(LocalError, match=r"total\.dtype"):
+        operation(np.zeros(4, np.int64), bytes(16))  # type: ignore[arg-type]
+    with pytest.raises(LocalError, match=r"len\(key\)"):
+        operation(np.zeros(4, np.uint64), bytes(15))
+
+
 def test_expansion_is_deterministic_and_key_dependent() -> None:
     first = field.expand(bytes(16), 100)
     assert (field.expand(bytes(16), 50) == first[:50]).all()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mpc.errors import DecodeError, LocalError
 from mpc.tape import RecordedTape, SeededTape
 from secagg import sealed
-from secagg.sealed import SEAL_OVERHEAD, BoxKey, check_public, seal
+from secagg.sealed import SEAL_OVERHEAD, BoxKey, check_public, seal, seal_into
 
 KEY, OTHER = BoxKey(SeededTape(b"key").read(32)), BoxKey(SeededTape(b"other").read(32))
 # RFC 7748 section 6 and the list in Curve25519's own notes: points that a small power takes to zero.
@@ -81,6 +81,17 @@ def test_two_boxes_never_share_a_key() -> None:
     boxes = [seal(KEY.public, b"", bytes(64), tape) for _ in range(50)]
     assert len({box[:32] for box in boxes}) == 50
     assert len({box[32:] for box in boxes}) == 50
+
+
+def test_a_box_in_place_is_the_same_box() -> None:
+    buffer = bytearray(b"x" * 200)
+    plaintext = bytes(range(100))
+    seal_into(memoryview(buffer)[10 : 110 + SEAL_OVERHEAD], KEY.public, b"", plaintext, SeededTape(b""))
+    assert buffer[10 : 110 + SEAL_OVERHEAD] == seal(KEY.public, b"", plaintext, SeededTape(b""))
+    assert set(buffer[:10] + buffer[110 + SEAL_OVERHEAD :]) == {ord("x")}
+    for wrong in (147, 149):
+        with pytest.raises(LocalError, match=rf"len\(box\) is {wrong}: the box of 100 bytes has 148"):
+            seal_into(memoryview(buffer)[:wrong], KEY.public, b"", plaintext, SeededTape(b""))
 
 
 def test_arguments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,7 +215,16 @@ def test_keys_of_another_size_are_refused(keys: KeyHolderKeys) -> None:
             Paillier(**half)
         with pytest.raises(LocalError, match=r"^insecure_key_bits is 512: the key .* has 256 bits"):
             Paillier(insecure_key_bits=512, **half)
+        with pytest.raises(LocalError, match=r"^insecure_key_bits is 128: the key .* has 256 bits"):
+            Paillier(insecure_key_bits=128, **half)
         assert Paillier(insecure_key_bits=256, **half).public == keys.public
+
+
+def test_keys_of_another_kind_are_refused(keys: KeyHolderKeys) -> None:
+    wrong: Any = keys.public.encryption
+    for argument in ("keys", "public"):
+        with pytest.raises(LocalError, match=rf"^{argument} is 'PublicKey': must be KeyHolder"):
+            Paillier(insecure_key_bits=256, **{argument: wrong})
 
 
 def test_public_halves_of_other_keys_are_refused(keys: KeyHolderKeys) -> None:

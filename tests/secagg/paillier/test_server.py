@@ -257,6 +257,7 @@ def test_a_client_that_has_pinned_another_key_is_named(lab: Any) -> None:
         parties[client_id(index)] = own.client(cohort, name, vector, tape=SeededTape(name.encode()))
     Network(parties, backend.phases).run()
     total = parties[SERVER].result
+    assert total is not None
     assert total.survivors == (0, 2, 3)
     assert total.rejected[1].reason == "encrypted under another key than the key holder's"
     np.testing.assert_array_equal(total.total, sum(vectors[f"client-{index}"] for index in (0, 2, 3)))

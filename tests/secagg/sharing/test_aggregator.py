@@ -42,6 +42,7 @@ class Bench:
 
     game: Any
     index: int
+    key: AggregatorKey
     aggregator: Aggregator
     sealed: list[bytes]
 
@@ -81,7 +82,8 @@ def bench(request: pytest.FixtureRequest, game: MakeGame) -> Bench:
 def make_bench(game: MakeGame, index: int, clients: int = 5, length: int = 6) -> Bench:
     playing = game(clients, length, threshold=3)
     public = [key.public.sealing for key in KEYS]
-    bench = Bench(playing, index, Aggregator(playing.cohort, index, KEYS[index]), [])
+    key = AggregatorKey.import_secret(KEYS[index].export_secret())  # and no memory of other tests
+    bench = Bench(playing, index, key, Aggregator(playing.cohort, index, key), [])
     for client, name in enumerate(playing.cohort.members):
         tape = SeededTape(b"client %d" % client)
         (message,) = SharingClient(playing.cohort, name, playing.inputs[client], (), tape, public).start()
@@ -157,6 +159,23 @@ def test_it_refuses_a_sum_over_fewer_than_the_threshold(bench: Bench) -> None:
         bench.relay(client)
         bench.decide(client)
     bench.refused(lambda: bench.ask(0, 1), "a sum over 2 clients; the threshold is 3")
+
+
+def test_it_refuses_a_round_that_its_key_has_served(bench: Bench) -> None:
+    for client in range(3):
+        bench.relay(client)
+    bench.ask(0, 1, 2)
+    bench.aggregator = Aggregator(bench.game.cohort, bench.index, bench.key)
+    for client in range(1, 4):
+        bench.relay(client)
+    bench.refused(lambda: bench.ask(1, 2, 3), "a round that has been served before")
+
+
+def test_a_request_that_it_refuses_does_not_use_up_the_round(bench: Bench) -> None:
+    for client in range(3):
+        bench.relay(client)
+    bench.refused(lambda: bench.ask(0, 1), "a sum over 2 clients")
+    assert bench.key.served == ()
 
 
 def test_it_refuses_a_second_request(bench: Bench) -> None:

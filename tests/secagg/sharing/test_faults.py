@@ -33,12 +33,18 @@ from secagg.sharing.messages import (
     VERDICT,
     Fault,
     JudgedShare,
+    SharedInput,
     SumShare,
 )
 from secagg.sharing.server import SharingServer
 
 MakeGame = Callable[..., Any]
-KEYS = [AggregatorKey.generate(SeededTape(b"aggregator %d" % index)) for index in range(3)]
+PUBLIC = [AggregatorKey.generate(SeededTape(b"aggregator %d" % index)).public for index in range(3)]
+
+
+def fresh_keys() -> list[AggregatorKey]:
+    """The private keys, without memory of the rounds that they have served in other tests."""
+    return [AggregatorKey.generate(SeededTape(b"aggregator %d" % index)) for index in range(3)]
 
 
 def aggregator(index: int) -> PartyId:
@@ -89,7 +95,7 @@ def test_an_input_changed_on_the_way(
     game: MakeGame, act: Callable[[Message], list[Message]], reason: str
 ) -> None:
     playing = game(5)
-    result, _ = playing.run(SecretSharing(3), conditions=on(INPUT, act, client=3))
+    result, _ = playing.run(SecretSharing(3, threshold=2), conditions=on(INPUT, act, client=3))
     playing.expect(result, [3])
     assert result.rejected[3].check == "link"
     assert reason in result.rejected[3].reason
@@ -97,7 +103,7 @@ def test_an_input_changed_on_the_way(
 
 def test_an_input_that_arrives_twice_counts_once(game: MakeGame) -> None:
     playing = game(5)
-    result, _ = playing.run(SecretSharing(), conditions=on(INPUT, lambda m: [m, m], client=3))
+    result, _ = playing.run(SecretSharing(threshold=2), conditions=on(INPUT, lambda m: [m, m], client=3))
     playing.expect(result)
 
 
@@ -108,7 +114,7 @@ def test_a_share_or_verdict_lost_on_the_way_costs_that_client(
     game: MakeGame, phase: str, act: Callable[[Message], list[Message]], helper: int
 ) -> None:
     playing = game(5)
-    result, _ = playing.run(SecretSharing(3), conditions=on(phase, about(1, act), helper=helper))
+    result, _ = playing.run(SecretSharing(3, threshold=2), conditions=on(phase, about(1, act), helper=helper))
     playing.expect(result, [1])
     assert result.rejected[1].check == "link"
     assert result.rejected[1].reason == f"its share was not judged before the deadline by aggregator {helper}"
@@ -119,7 +125,7 @@ def test_a_decision_lost_on_the_way_costs_nothing(
     game: MakeGame, act: Callable[[Message], list[Message]]
 ) -> None:
     playing = game(5)
-    result, _ = playing.run(SecretSharing(3), conditions=on(DECIDE, about(1, act), helper=1))
+    result, _ = playing.run(SecretSharing(3, threshold=2), conditions=on(DECIDE, about(1, act), helper=1))
     playing.expect(result)
 
 
@@ -127,19 +133,22 @@ def test_a_decision_lost_on_the_way_costs_nothing(
 def test_without_all_sum_shares_there_is_no_sum(game: MakeGame, phase: str) -> None:
     told = "aggregator 1 sent no sum share before the deadline"
     with pytest.raises(AbortError, match=told):
-        game(5).run(SecretSharing(3), conditions=on(phase, lambda m: [], helper=1))
+        game(5).run(SecretSharing(3, threshold=2), conditions=on(phase, lambda m: [], helper=1))
     with pytest.raises(AbortError, match=told) as caught:
-        game(5).run(SecretSharing(3), conditions=on(phase, lambda m: [flip(m)], helper=1))
+        game(5).run(SecretSharing(3, threshold=2), conditions=on(phase, lambda m: [flip(m)], helper=1))
     if phase == SUM:
         assert caught.value.evidence == {
-            "thrown away": {"aggregator 1": "tampered: the link tag does not match"}
+            "party": "aggregator 1",
+            "thrown away": {"aggregator 1": "tampered: the link tag does not match"},
         }
 
 
 @pytest.mark.parametrize("phase", [RELAY, VERDICT, DECIDE, OPEN, SUM])
 def test_what_crosses_twice_counts_once(game: MakeGame, phase: str) -> None:
     playing = game(5)
-    result, transcript = playing.run(SecretSharing(), conditions=on(phase, lambda m: [m, m], helper=0))
+    result, transcript = playing.run(
+        SecretSharing(threshold=2), conditions=on(phase, lambda m: [m, m], helper=0)
+    )
     playing.expect(result)
     assert transcript.refusals == []
 
@@ -159,7 +168,7 @@ def test_late_messages_about_a_client_cost_that_client_at_most(
 ) -> None:
     playing = game(5)
     conditions = late(phase, deadlines, start=(4).to_bytes(4, "little"))
-    result, transcript = playing.run(SecretSharing(), conditions=conditions)
+    result, transcript = playing.run(SecretSharing(threshold=2), conditions=conditions)
     playing.expect(result, [] if phase == DECIDE else [4])
     assert transcript.refusals == []
 
@@ -167,14 +176,14 @@ def test_late_messages_about_a_client_cost_that_client_at_most(
 def test_a_verdict_that_comes_after_the_inputs_are_closed_is_in_time(game: MakeGame) -> None:
     playing = game(5)
     conditions = late(VERDICT, 1, start=(4).to_bytes(4, "little"))
-    result, _ = playing.run(SecretSharing(), drop={client_id(0): INPUT}, conditions=conditions)
+    result, _ = playing.run(SecretSharing(threshold=2), drop={client_id(0): INPUT}, conditions=conditions)
     playing.expect(result, [0])
 
 
 def test_a_late_input_is_not_counted(game: MakeGame) -> None:
     playing = game(5)
     delay = Conditions(delay=lambda m: 1 if m.sender == client_id(2) else 0)
-    result, _ = playing.run(SecretSharing(), conditions=delay)
+    result, _ = playing.run(SecretSharing(threshold=2), conditions=delay)
     playing.expect(result, [2])
     assert result.rejected == {}
 
@@ -186,7 +195,7 @@ class Insider(SecretSharing):
     """One client is of another class; the rest is as it should be."""
 
     def __init__(self, liar: int, lying: type[SharingClient], aggregators: int = 3) -> None:
-        super().__init__(aggregators, private_keys=KEYS[:aggregators])
+        super().__init__(aggregators, threshold=2, private_keys=fresh_keys()[:aggregators])
         self._liar = liar
         self._lying = lying
 
@@ -198,18 +207,18 @@ class Insider(SecretSharing):
 
 
 class TooShort(SharingClient):
-    def _contribution(self) -> bytes:
+    def _contribution(self) -> memoryview:
         return super()._contribution()[:-1]
 
 
 class TooLong(SharingClient):
-    def _contribution(self) -> bytes:
-        return super()._contribution() + b"\0"
+    def _contribution(self) -> memoryview:
+        return memoryview(bytes(super()._contribution()) + b"\0")
 
 
 class Empty(SharingClient):
-    def _contribution(self) -> bytes:
-        return b""
+    def _contribution(self) -> memoryview:
+        return memoryview(b"")
 
 
 @pytest.mark.parametrize("lying", [TooShort, TooLong, Empty])
@@ -222,63 +231,73 @@ def test_an_input_of_the_wrong_length(game: MakeGame, lying: type[SharingClient]
     assert sum(record.phase == RELAY for record in transcript.records) == 3 * 4
 
 
-class Misaligned(SharingClient):
-    """The right length in all, but one share is longer and the next one shorter."""
-
-    def _split(self) -> list[bytes]:
-        shares = super()._split()
-        return [shares[0] + b"\0", shares[1][:-1], *shares[2:]]
-
-
-class NotAnElement(SharingClient):
-    def _split(self) -> list[bytes]:
-        shares = super()._split()
-        return [field.P.to_bytes(8, "little") + shares[0][8:], *shares[1:]]
-
-
-class Garbage(SharingClient):
-    def _seal(self, shares: Sequence[bytes]) -> list[bytes]:
-        return [self._tape.read(len(sealed)) for sealed in super()._seal(shares)]
-
-
-class Swapped(SharingClient):
-    """Two shares of the same size, each sealed for the other's aggregator."""
-
-    def _seal(self, shares: Sequence[bytes]) -> list[bytes]:
-        sealed = super()._seal(shares)
-        return [sealed[0], sealed[2], sealed[1]]
-
-
-class Elsewhere(SharingClient):
-    """Sealed to the right keys, but in another place."""
+class Resealing(SharingClient):
+    """Puts its own shares into boxes of its own; as it stands, those of an honest client."""
 
     def place(self, aggregator: int) -> bytes:
-        raise NotImplementedError
+        return share_context(self.cohort.digest, self.index, aggregator)
 
-    def _seal(self, shares: Sequence[bytes]) -> list[bytes]:
+    def boxes(self) -> list[bytes]:
         return [
-            seal(key, self.place(index), share, self._tape)
-            for index, (key, share) in enumerate(zip(self._sealing_keys, shares, strict=True))
+            seal(key, self.place(index), bytes(share), self._tape)
+            for index, (key, share) in enumerate(zip(self._sealing_keys, self._split(), strict=True))
         ]
 
+    def _contribution(self) -> memoryview:
+        return memoryview(SharedInput(self.boxes()).encode())
 
-class ForAnotherClient(Elsewhere):
+
+class Misaligned(Resealing):
+    """The right length in all, but one share is longer and the next one shorter."""
+
+    def _split(self) -> list[bytes | memoryview]:
+        shares = super()._split()
+        return [bytes(shares[0]) + b"\0", shares[1][:-1], *shares[2:]]
+
+
+class NotAnElement(Resealing):
+    def _split(self) -> list[bytes | memoryview]:
+        shares = super()._split()
+        return [field.P.to_bytes(8, "little") + bytes(shares[0][8:]), *shares[1:]]
+
+
+class Garbage(Resealing):
+    def boxes(self) -> list[bytes]:
+        return [self._tape.read(len(box)) for box in super().boxes()]
+
+
+class Swapped(Resealing):
+    """Two shares of the same size, each sealed for the other's aggregator."""
+
+    def boxes(self) -> list[bytes]:
+        boxes = super().boxes()
+        return [boxes[0], boxes[2], boxes[1]]
+
+
+class ForAnotherClient(Resealing):
     def place(self, aggregator: int) -> bytes:
         return share_context(self.cohort.digest, self.index + 1, aggregator)
 
 
-class ForAnotherRound(Elsewhere):
+class ForAnotherRound(Resealing):
     def place(self, aggregator: int) -> bytes:
         digest = replace(self.cohort, round=self.cohort.round + 1).digest
         return share_context(digest, self.index, aggregator)
 
 
-class SmallOrder(SharingClient):
+class SmallOrder(Resealing):
     """An ephemeral key with which every agreement gives zero."""
 
-    def _seal(self, shares: Sequence[bytes]) -> list[bytes]:
-        first, *others = super()._seal(shares)
+    def boxes(self) -> list[bytes]:
+        first, *others = super().boxes()
         return [bytes(32) + first[32:], *others]
+
+
+def test_resealing_alone_changes_nothing(game: MakeGame) -> None:
+    """So what follows is refused for what it adds."""
+    playing = game(5)
+    result, _ = playing.run(Insider(2, Resealing))
+    playing.expect(result)
 
 
 @pytest.mark.parametrize(
@@ -306,12 +325,12 @@ def test_an_input_replayed_from_the_round_before(game: MakeGame) -> None:
     """The box of an earlier round, sent in this one by the client itself, under this round's link."""
     playing = game(4)
     earlier = replace(playing.cohort, round=playing.cohort.round - 1)
-    public = [key.public.sealing for key in KEYS]
+    public = [key.sealing for key in PUBLIC]
     old = SharingClient(earlier, "client-01", playing.inputs[1], (), SeededTape(b"old"), public).start()
 
     class Replaying(SharingClient):
-        def _contribution(self) -> bytes:
-            return bytes(old[0].payload)
+        def _contribution(self) -> memoryview:
+            return memoryview(old[0].payload)
 
     result, _ = playing.run(Insider(1, Replaying))
     playing.expect(result, [1])
@@ -324,8 +343,8 @@ def test_too_many_malformed_shares_end_the_round(game: MakeGame) -> None:
         playing.run(Insider(2, Garbage))
 
 
-class Huge(SharingClient):
-    def _split(self) -> list[bytes]:
+class Huge(Resealing):
+    def _split(self) -> list[bytes | memoryview]:
         first, *seeds = super()._split()
         elements = field.from_bytes(first)
         elements[0] = (int(elements[0]) + 2**40) % field.P
@@ -357,7 +376,7 @@ def test_no_client_closes_a_phase_of_the_aggregators(game: MakeGame) -> None:
     playing = game(2)
     cohort, tape = playing.cohort, SeededTape(b"server")
     server = SharingServer(cohort, (), tape, [aggregator(0), aggregator(1)])
-    public = [key.public.sealing for key in KEYS[:2]]
+    public = [key.sealing for key in PUBLIC[:2]]
     relayed = []
     for name, vector in zip(cohort.members, playing.inputs, strict=True):
         (message,) = SharingClient(cohort, name, vector, (), tape, public).start()
@@ -373,25 +392,44 @@ def test_no_client_closes_a_phase_of_the_aggregators(game: MakeGame) -> None:
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_an_aggregator_that_is_silent_from_the_start(game: MakeGame, index: int) -> None:
     with pytest.raises(AbortError, match=f"aggregator {index} judged too few shares before the deadline"):
-        game(5).run(SecretSharing(3), drop={aggregator(index): VERDICT})
+        game(5).run(SecretSharing(3, threshold=2), drop={aggregator(index): VERDICT})
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_an_aggregator_that_is_silent_in_the_end(game: MakeGame, index: int) -> None:
     with pytest.raises(AbortError, match=f"aggregator {index} sent no sum share before the deadline"):
-        game(5).run(SecretSharing(3), drop={aggregator(index): SUM})
+        game(5).run(SecretSharing(3, threshold=2), drop={aggregator(index): SUM})
 
 
 def test_several_silent_aggregators_are_all_named(game: MakeGame) -> None:
     with pytest.raises(AbortError, match="aggregator 0, aggregator 2 sent no sum share"):
-        game(5).run(SecretSharing(3), drop={aggregator(0): SUM, aggregator(2): SUM})
+        game(5).run(SecretSharing(3, threshold=2), drop={aggregator(0): SUM, aggregator(2): SUM})
+
+
+def test_no_aggregator_serves_a_round_twice(game: MakeGame) -> None:
+    """Another run of the same cohort, in which another client is missing: the difference is two vectors."""
+    playing = game(5)
+    backend = SecretSharing(3, threshold=2, private_keys=fresh_keys())
+    first, _ = playing.run(backend, drop={client_id(0): INPUT})
+    playing.expect(first, [0])
+    with pytest.raises(AbortError, match="aggregator 0, aggregator 1, aggregator 2 sent no sum share"):
+        playing.run(backend, drop={client_id(1): INPUT})
+
+
+def test_keys_last_over_rounds(game: MakeGame) -> None:
+    backend = SecretSharing(3, threshold=2, private_keys=fresh_keys())
+    for seed in (b"one", b"two", b"three"):
+        playing = game(5, seed=seed)
+        result, _ = playing.run(backend)
+        playing.expect(result)
 
 
 class Corrupt(SecretSharing):
     """Aggregator 1 has its answers changed before they enter its link."""
 
     def __init__(self, change: Callable[[Message], list[Message]]) -> None:
-        super().__init__(3, private_keys=KEYS)
+        self._keys = fresh_keys()
+        super().__init__(3, threshold=2, private_keys=self._keys)
         self._change = change
 
     def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Party[object]]:
@@ -401,7 +439,7 @@ class Corrupt(SecretSharing):
             def receive(self, message: Message) -> list[Message]:
                 return [found for answer in super().receive(message) for found in change(answer)]
 
-        liar = LinkedParty.helper(Liar(cohort, 1, KEYS[1]), cohort, KEYS[1].link)
+        liar = LinkedParty.helper(Liar(cohort, 1, self._keys[1]), cohort, self._keys[1].link)
         return {**super().helpers(cohort, tape=tape), aggregator(1): liar}
 
 
@@ -437,8 +475,9 @@ GOOD_SUM = SumShare(field.random(7, SeededTape(b"sum"))).encode()
 def test_an_aggregator_that_departs_from_the_protocol_is_named(
     game: MakeGame, change: Callable[[Message], list[Message]], told: str
 ) -> None:
-    with pytest.raises(AbortError, match=f"aggregator 1 {told}"):
+    with pytest.raises(AbortError, match=f"aggregator 1 {told}") as caught:
         game(5).run(Corrupt(change))
+    assert caught.value.evidence == {"party": "aggregator 1"}
 
 
 def test_an_aggregator_may_refuse_a_client_and_the_others_go_on(game: MakeGame) -> None:
@@ -457,7 +496,7 @@ def test_nobody_holds_more_than_a_few_vectors(game: MakeGame) -> None:
     """Server and aggregators after each message of a round: one sum each, and what is under way."""
     length, clients = 300, 30
     playing = game(clients, length)
-    backend = SecretSharing(2, private_keys=KEYS[:2])
+    backend = SecretSharing(2, threshold=2, private_keys=fresh_keys()[:2])
     parties: list[Any] = []
 
     class Watched(SecretSharing):
@@ -485,7 +524,7 @@ def test_nobody_holds_more_than_a_few_vectors(game: MakeGame) -> None:
         for party in parties:
             peaks[party.id] = max(peaks.get(party.id, 0), vectors(vars(party)))
 
-    watched = Watched(2, public_keys=backend.public_keys)
+    watched = Watched(2, threshold=2, public_keys=backend.public_keys)
     result, _ = playing.run(watched, conditions=Conditions(observe=observe))
     playing.expect(result)
     assert peaks == {SERVER: 1, aggregator(0): 2, aggregator(1): 1}

@@ -105,7 +105,7 @@ def test_without_keys_there_are_no_parties(game: MakeGame) -> None:
 
 
 def test_each_party_needs_its_own_keys_only(game: MakeGame) -> None:
-    playing = game(4)
+    playing = game(4, threshold=3)
     shared = SecretSharing(3, public_keys=PUBLIC)
 
     class Distributed(SecretSharing):
@@ -126,3 +126,25 @@ def test_an_aggregator_with_anothers_key(game: MakeGame) -> None:
     for index in (-1, 3):
         with pytest.raises(LocalError, match="must be from 0 to 2"):
             shared.aggregator(game(3).cohort, index, KEYS[0])
+
+
+def test_an_aggregator_keeps_to_its_own_threshold(game: MakeGame) -> None:
+    strict = SecretSharing(3, threshold=4, public_keys=PUBLIC)
+    strict.aggregator(game(5, threshold=4).cohort, 0, KEYS[0])
+    with pytest.raises(
+        LocalError, match=r"cohort\.threshold is 3: this aggregator sums over no fewer than 4"
+    ):
+        strict.aggregator(game(5, threshold=3).cohort, 0, KEYS[0])
+
+
+def test_the_memory_of_served_rounds() -> None:
+    key = AggregatorKey.import_secret(KEYS[0].export_secret(), served=[b"before"])
+    assert [key.serve(digest) for digest in (b"before", b"now", b"now", b"later")] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert key.served == (b"before", b"now", b"later")
+    again = AggregatorKey.import_secret(key.export_secret(), served=key.served)
+    assert not again.serve(b"later")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,8 @@ def shares_of(game: Any, aggregator: int) -> list[bytes]:
 
 
 def run(game: Any, watch: Tamper) -> None:
-    game.run(SecretSharing(len(KEYS), private_keys=KEYS), conditions=Conditions(tamper=watch))
+    keys = [AggregatorKey.import_secret(key.export_secret()) for key in KEYS]  # and no memory
+    game.run(SecretSharing(3, threshold=2, private_keys=keys), conditions=Conditions(tamper=watch))
 
 
 def extreme(game: MakeGame, sign: int = 1, seed: bytes = b"leakage") -> Any:
@@ -139,27 +140,31 @@ def test_the_server_sees_uniform_bytes_before_the_sum(game: MakeGame) -> None:
 
 # Broken variants whose sums are right: only the tests above can catch them.
 
-Expand = Callable[[bytes, int], NDArray[np.uint64]]
-sound_expand = field.expand
+Expansion = Callable[[bytes, int], Iterator[tuple[int, NDArray[np.uint64]]]]
+sound_expansion = field._expansion
 
 
-def no_mask(key: bytes, length: int) -> field.Elements:
-    return np.zeros(length, np.uint64)
+def no_mask(key: bytes, length: int) -> Iterator[tuple[int, field.Elements]]:
+    yield 0, np.zeros(length, np.uint64)
 
 
-def half_mask(key: bytes, length: int) -> field.Elements:
-    return sound_expand(key, length) & np.uint64(2**32 - 1)
+def half_mask(key: bytes, length: int) -> Iterator[tuple[int, field.Elements]]:
+    for place, run in sound_expansion(key, length):
+        yield place, run & np.uint64(2**32 - 1)
 
 
-def one_mask_for_all_coordinates(key: bytes, length: int) -> field.Elements:
-    return np.repeat(sound_expand(key, 1), length)
+def one_mask_for_all_coordinates(key: bytes, length: int) -> Iterator[tuple[int, field.Elements]]:
+    _, run = next(sound_expansion(key, 1))
+    yield 0, np.repeat(run, length)
 
 
 @pytest.mark.parametrize("broken", [no_mask, half_mask, one_mask_for_all_coordinates])
-def test_a_bad_expansion_is_caught(game: MakeGame, monkeypatch: pytest.MonkeyPatch, broken: Expand) -> None:
-    monkeypatch.setattr(field, "expand", broken)
+def test_a_bad_expansion_is_caught(
+    game: MakeGame, monkeypatch: pytest.MonkeyPatch, broken: Expansion
+) -> None:
+    monkeypatch.setattr(field, "_expansion", broken)
     playing = extreme(game)
-    result, _ = playing.run(SecretSharing(3))
+    result, _ = playing.run(SecretSharing(3, threshold=2))
     playing.expect(result)
     with pytest.raises(AssertionError):
         test_the_shares_of_one_aggregator_are_uniform(game, 0)
@@ -169,7 +174,7 @@ def test_a_bad_expansion_is_caught(game: MakeGame, monkeypatch: pytest.MonkeyPat
 
 def test_a_bad_seed_is_caught(game: MakeGame, monkeypatch: pytest.MonkeyPatch) -> None:
     class Predictable(SharingClient):
-        def _split(self) -> list[bytes]:
+        def _split(self) -> list[bytes | memoryview]:
             self._tape, tape = RecordedTape(self.index.to_bytes(32, "little")), self._tape
             shares = super()._split()
             self._tape = tape
@@ -177,7 +182,7 @@ def test_a_bad_seed_is_caught(game: MakeGame, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(backend_module, "SharingClient", Predictable)
     playing = extreme(game)
-    result, _ = playing.run(SecretSharing(3))
+    result, _ = playing.run(SecretSharing(3, threshold=2))
     playing.expect(result)
     with pytest.raises(AssertionError):
         test_the_shares_of_one_aggregator_are_uniform(game, 1)
@@ -187,20 +192,20 @@ def test_a_bad_seed_is_caught(game: MakeGame, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_every_role_that_takes_part_is_declared(game: MakeGame) -> None:
-    _, transcript = game(4).run(SecretSharing(), drop={client_id(0): INPUT})
+    _, transcript = game(4).run(SecretSharing(threshold=2), drop={client_id(0): INPUT})
     roles = {record.sender.role for record in transcript.records}
     assert roles == set(SecretSharing.leakage.learns) == {Role.CLIENT, Role.SERVER, Role.AGGREGATOR}
     assert SecretSharing.leakage.hides == frozenset(roles)
 
 
 def test_clients_are_told_nothing(game: MakeGame) -> None:
-    _, transcript = game(4).run(SecretSharing())
+    _, transcript = game(4).run(SecretSharing(threshold=2))
     for client in range(4):
         assert transcript.view(client_id(client)) == ()
 
 
 def test_an_aggregator_is_told_who_counts_and_no_number_but_its_shares(game: MakeGame) -> None:
-    _, transcript = game(4, 9).run(SecretSharing())
+    _, transcript = game(4, 9).run(SecretSharing(threshold=2))
     sizes = {
         (record.phase, record.size - transcript.view(PartyId(Role.AGGREGATOR, 1))[0].size)
         for record in transcript.view(PartyId(Role.AGGREGATOR, 1))

@@ -38,7 +38,7 @@ def test_the_total_is_the_sum_over_those_who_stay(game: MakeGame, data: st.DataO
     )
     phases = st.sampled_from([INPUT, CHECK])
     drop = data.draw(st.dictionaries(st.integers(0, clients - 1), phases, max_size=clients - 2), "drop")
-    backend = SecretSharing(data.draw(st.integers(2, 4), "aggregators"))
+    backend = SecretSharing(data.draw(st.integers(2, 4), "aggregators"), threshold=2)
     result, _ = playing.run(backend, drop={client_id(index): phase for index, phase in drop.items()})
     playing.expect(result, [index for index, phase in drop.items() if phase == INPUT])
     assert result.rejected == {}
@@ -49,13 +49,13 @@ def test_the_total_is_the_sum_over_those_who_stay(game: MakeGame, data: st.DataO
 def test_extreme_entries(game: MakeGame, bits: int, clients: int, sign: int) -> None:
     largest = (1 << (bits - 1)) - 1
     playing = game(clients, 9, bits=bits, inputs=np.full((clients, 9), sign * largest))
-    result, _ = playing.run(SecretSharing(3))
+    result, _ = playing.run(SecretSharing(3, threshold=2))
     playing.expect(result)
 
 
 def test_the_largest_number_of_aggregators(game: MakeGame) -> None:
     playing = game(3, 4)
-    result, _ = playing.run(SecretSharing(255))
+    result, _ = playing.run(SecretSharing(255, threshold=2))
     playing.expect(result)
 
 
@@ -71,7 +71,7 @@ def test_every_backend_gives_the_same_integers() -> None:
             tape=SeededTape(b"protocol"),
             encoder_tape=SeededTape(b"encoder"),
         )
-        for backend in (SecretSharing(3), InsecurePlain())
+        for backend in (SecretSharing(3, threshold=2), InsecurePlain())
     ]
     np.testing.assert_array_equal(results[0].encoded_sum, results[1].encoded_sum)
     for one, other in zip(results[0].mean, results[1].mean, strict=True):
@@ -83,7 +83,7 @@ def test_every_backend_gives_the_same_integers() -> None:
 @pytest.mark.parametrize(("clients", "length", "aggregators"), [(2, 1, 2), (9, 31, 2), (17, 8, 5)])
 def test_declared_cost_is_what_crosses(game: MakeGame, clients: int, length: int, aggregators: int) -> None:
     playing = game(clients, length)
-    backend = SecretSharing(aggregators)
+    backend = SecretSharing(aggregators, threshold=2)
     _, transcript = playing.run(backend)
     assert backend.cost(playing.cohort).traffic() == transcript.traffic()
     assert backend.cost(playing.cohort).rounds == 1
@@ -94,7 +94,7 @@ def test_one_upload_costs_eight_bytes_a_coordinate_and_a_seed_for_each_further_a
 ) -> None:
     def upload(length: int, aggregators: int) -> int:
         playing = game(4, length)
-        _, transcript = playing.run(SecretSharing(aggregators))
+        _, transcript = playing.run(SecretSharing(aggregators, threshold=2))
         return int(transcript.bytes_sent(client_id(0)))
 
     assert upload(1100, 2) - upload(100, 2) == 8 * 1000
@@ -105,7 +105,7 @@ def test_a_tape_determines_every_byte(game: MakeGame) -> None:
     def bytes_of(seed: bytes) -> list[bytes]:
         inputs = np.arange(12).reshape(4, 3)
         playing = game(4, 3, seed=seed, inputs=inputs)
-        _, transcript = playing.run(SecretSharing(3), conditions=Conditions(keep_payloads=True))
+        _, transcript = playing.run(SecretSharing(3, threshold=2), conditions=Conditions(keep_payloads=True))
         return [record.message.encode() for record in transcript.records]
 
     assert bytes_of(b"one") == bytes_of(b"one")
@@ -117,7 +117,7 @@ def test_the_order_of_delivery_changes_nothing(game: MakeGame, order: int) -> No
     playing = game(8, 5)
     shuffle = SeededTape(b"order %d" % order)
     result, transcript = playing.run(
-        SecretSharing(3), drop={client_id(2): INPUT}, conditions=Conditions(shuffle=shuffle)
+        SecretSharing(3, threshold=2), drop={client_id(2): INPUT}, conditions=Conditions(shuffle=shuffle)
     )
     playing.expect(result, [2])
     assert transcript.refusals == []
@@ -129,7 +129,7 @@ def test_fewer_than_the_threshold_are_never_opened(game: MakeGame) -> None:
     seen: list[str] = []
     with pytest.raises(AbortError, match="3 of 5 clients contributed; the threshold is 4"):
         playing.run(
-            SecretSharing(),
+            SecretSharing(threshold=2),
             drop=silent,
             conditions=Conditions(observe=lambda record: seen.append(record.phase)),
         )
@@ -191,7 +191,7 @@ class Proving(Check):
 def test_a_check_refuses_a_message_before_it_is_relayed(game: MakeGame) -> None:
     playing = game(6)
     check = Objecting("on_message", "client-03")
-    result, transcript = playing.run(SecretSharing(), checks=[check])
+    result, transcript = playing.run(SecretSharing(threshold=2), checks=[check])
     playing.expect(result, [3])
     assert result.rejected[3].check == "objecting"
     assert sum(record.phase == RELAY for record in transcript.records) == 2 * 5
@@ -200,7 +200,7 @@ def test_a_check_refuses_a_message_before_it_is_relayed(game: MakeGame) -> None:
 def test_a_check_refuses_frozen_inputs_before_any_is_relayed(game: MakeGame) -> None:
     playing = game(6)
     check = ObjectingToFrozen("", "client-00", "client-05")
-    result, transcript = playing.run(SecretSharing(), drop={client_id(2): INPUT}, checks=[check])
+    result, transcript = playing.run(SecretSharing(threshold=2), drop={client_id(2): INPUT}, checks=[check])
     playing.expect(result, [0, 2, 5])
     assert set(result.rejected) == {0, 5}
     assert check.seen == ["client-00", "client-01", "client-03", "client-04", "client-05"]
@@ -210,7 +210,7 @@ def test_a_check_refuses_frozen_inputs_before_any_is_relayed(game: MakeGame) -> 
 def test_proofs_come_before_anything_is_relayed(game: MakeGame) -> None:
     playing = game(6)
     drop = {client_id(4): CHECK}
-    result, transcript = playing.run(SecretSharing(3), checks=[Proving("client-01")], drop=drop)
+    result, transcript = playing.run(SecretSharing(3, threshold=2), checks=[Proving("client-01")], drop=drop)
     playing.expect(result, [1, 4])
     assert result.rejected[1].reason == "not bound to the seed"
     delivered = [record.phase for record in transcript.records if record.fate == "delivered"]
@@ -220,7 +220,7 @@ def test_proofs_come_before_anything_is_relayed(game: MakeGame) -> None:
 
 def test_declared_cost_with_proofs(game: MakeGame) -> None:
     playing = game(6)
-    backend, checks = SecretSharing(), [Proving("nobody")]
+    backend, checks = SecretSharing(threshold=2), [Proving("nobody")]
     result, transcript = playing.run(backend, checks=checks)
     playing.expect(result)
     assert backend.cost(playing.cohort, checks).traffic() == transcript.traffic()

@@ -1,0 +1,554 @@
+"""The loop for any model: the same weights on every backend, dropouts, aborted rounds, what is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fl.federated
+import fl.loop
+from fl.attacks import Attack
+from fl.client import Evaluation, LocalUpdate
+from fl.config import ATTACKS, BACKENDS
+from fl.data import Dataset
+from fl.events import (
+    AggregationStarted,
+    ClientTrained,
+    Event,
+    RoundFinished,
+    RoundReport,
+    RoundStarted,
+)
+from fl.fedavg import apply_update, weighted_mean
+from fl.federated import FederatedLoop, weights_hash
+from fl.model import Weights
+from mpc.errors import LocalError
+from secagg import AggregateResult, Check, FixedPoint, Masking, Reject
+from secagg.backend import Backend
+from secagg.paillier import Paillier
+from secagg.plain import InsecurePlain
+from secagg.sharing import SecretSharing
+
+FEATURES, CLASSES = 6, 3
+NAMES = tuple(f"client-{place}" for place in range(9))
+MAKERS: dict[str, Callable[[], Backend]] = {
+    "masking": Masking,
+    "paillier": lambda: Paillier(insecure_key_bits=512),
+    "sharing": SecretSharing,
+    "plain": InsecurePlain,
+}
+
+
+# A model in a dozen lines, so that the loop is tested with training that is not torch's.
+
+
+def samples(count: int, seed: int) -> Dataset:
+    rng = np.random.default_rng([seed, 77])
+    labels = rng.integers(CLASSES, size=count)
+    centres = np.random.default_rng(7).normal(size=(CLASSES, FEATURES))
+    features = centres[labels] + rng.normal(size=(count, FEATURES))
+    return Dataset(features.astype(np.float32), labels)
+
+
+def probabilities(weights: Weights, data: Dataset) -> np.ndarray:
+    logits = data.features @ weights[0] + weights[1]
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def evaluate(weights: Weights, data: Dataset) -> Evaluation:
+    chances = probabilities(weights, data)
+    loss = -np.log(chances[np.arange(len(data)), data.labels]).mean()
+    return Evaluation(float((chances.argmax(axis=1) == data.labels).mean()), float(loss))
+
+
+def softmax_training(weights: Weights, data: Dataset, seed: int) -> LocalUpdate:
+    """Five steps of gradient descent, each on a random half of the data."""
+    rng = np.random.default_rng(seed)
+    trained = [array.copy() for array in weights]
+    for _ in range(5):
+        half = data.take(rng.permutation(len(data))[: -(-len(data) // 2)])
+        error = probabilities(trained, half)
+        error[np.arange(len(half)), half.labels] -= 1
+        trained[0] -= (0.3 * half.features.T @ error / len(half)).astype(np.float32)
+        trained[1] -= (0.3 * error.mean(axis=0)).astype(np.float64)
+    update = [new - old for new, old in zip(trained, weights, strict=True)]
+    after = evaluate(trained, data)
+    return LocalUpdate(update, len(data), {"loss": after.loss, "accuracy": after.accuracy})
+
+
+def initial() -> Weights:
+    return [np.zeros((FEATURES, CLASSES), np.float32), np.zeros(CLASSES)]
+
+
+def loop_of(backend: Backend, **options: Any) -> FederatedLoop:
+    held_out = samples(50, 99)
+    defaults: dict[str, Any] = {
+        "clients": {name: samples(5 + 3 * place, place) for place, name in enumerate(NAMES)},
+        "training": softmax_training,
+        "evaluate": lambda weights: evaluate(weights, held_out),
+        "weights": initial(),
+        "encoding": FixedPoint(clip=1.0, bits=16),
+        "seed": 3,
+    }
+    return FederatedLoop(backend=backend, **(defaults | options))
+
+
+def outcome(loop: FederatedLoop) -> list[dict[str, Any]]:
+    """The history without what may differ from run to run and from backend to backend."""
+    technical = ("seconds", "training_seconds", "upload_bytes_per_client", "phase_bytes", "phase_seconds")
+    return [
+        {name: value for name, value in report.to_dict().items() if name not in technical}
+        for report in loop.history
+    ]
+
+
+def assert_same_weights(left: Weights, right: Weights) -> None:
+    assert weights_hash(left) == weights_hash(right)
+    for one, other in zip(left, right, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# The same model on every backend.
+
+
+@pytest.mark.parametrize("attack", [None, *ATTACKS])
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_gives_the_same_model(name: str, attack: str | None) -> None:
+    """Three rounds with dropouts; with a client that attacks, or with none."""
+    attackers = frozenset({"client-4"})
+    loop, reference = (
+        loop_of(make(), dropout=0.2, fraction=1.0, attack=Attack(attack, attackers) if attack else None)
+        for make in (MAKERS[name], InsecurePlain)
+    )
+    list(loop.run(3))
+    list(reference.run(3))
+    assert_same_weights(loop.weights, reference.weights)
+    for report, other in zip(outcome(loop), outcome(reference), strict=True):
+        # Who is refused is the same everywhere; the words depend on what was refused.
+        assert [one["client"] for one in report.pop("rejected")] == (["client-4"] if attack else [])
+        other.pop("rejected")
+        assert report == other
+        assert report["aborted"] is None
+        assert len(report["survivors"]) + len(report["dropped"]) + bool(attack) == 9
+        assert len(report["dropped"]) in (1, 2)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_model_is_federated_averaging(name: str) -> None:
+    """Against the average in the clear, computed from the same local updates in floating point."""
+    seen: list[tuple[Weights, Dataset, LocalUpdate]] = []
+
+    def training(weights: Weights, data: Dataset, seed: int) -> LocalUpdate:
+        seen.append((weights, data, softmax_training(weights, data, seed)))
+        return seen[-1][2]
+
+    loop = loop_of(
+        MAKERS[name](),
+        training=training,
+        encoding=FixedPoint(clip=2.0, bits=32),
+        server_learning_rate=1.5,
+        dropout=0.3,
+        seed=11,
+    )
+    before = loop.weights
+    for event in loop.run(4):
+        if not isinstance(event, RoundFinished):
+            continue
+        report = event.report
+        updates = [update for _, _, update in seen]
+        assert all(weights is before for weights, _, _ in seen)
+        assert [len(data) for _, data, _ in seen] == [len(loop.clients[who]) for who in report.survivors]
+        mean = weighted_mean([one.update for one in updates], [one.weight for one in updates])
+        expected = apply_update(before, mean, 1.5)
+        for found, wanted in zip(loop.weights, expected, strict=True):
+            assert found.dtype == wanted.dtype
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
+        total = sum(one.weight for one in updates)
+        for metric, told in (("loss", report.train_loss), ("accuracy", report.train_accuracy)):
+            exact = sum(one.weight * one.metrics[metric] for one in updates) / total
+            assert told == pytest.approx(exact, abs=1e-6)
+        assert report.accuracy == loop.evaluate(loop.weights).accuracy
+        assert report.loss == loop.evaluate(loop.weights).loss
+        before = loop.weights
+        seen.clear()
+
+
+def test_a_seed_decides_everything_but_the_keys() -> None:
+    runs = []
+    for seed in (5, 5, 6):
+        loop = loop_of(Masking(), dropout=0.2, fraction=0.8, seed=seed)
+        list(loop.run(2))
+        runs.append((weights_hash(loop.weights), outcome(loop)))
+    assert runs[0] == runs[1]
+    assert runs[0][0] != runs[2][0]
+
+
+def test_rounds_and_clients_have_seeds_of_their_own() -> None:
+    seeds: list[int] = []
+
+    def training(weights: Weights, data: Dataset, seed: int) -> LocalUpdate:
+        seeds.append(seed)
+        return softmax_training(weights, data, seed)
+
+    list(loop_of(InsecurePlain(), training=training).run(3))
+    assert len(set(seeds)) == len(seeds) == 27
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_client_has_the_same_seed_whoever_else_is_sampled() -> None:
+    seeds: list[dict[int, int]] = []
+    for fraction in (1.0, 0.5):
+        found: dict[int, int] = {}
+
+        def training(
+            weights: Weights, data: Dataset, seed: int, found: dict[int, int] = found
+        ) -> LocalUpdate:
+            found[len(data)] = seed
+            return softmax_training(weights, data, seed)
+
+        list(loop_of(InsecurePlain(), training=training, fraction=fraction).run(1))
+        seeds.append(found)
+    assert len(seeds[1]) == 4
+    assert seeds[1].items() <= seeds[0].items()
+
+
+# Who takes part.
+
+
+def test_a_fraction_of_the_clients_is_sampled_in_each_round() -> None:
+    loop = loop_of(InsecurePlain(), fraction=0.5)
+    list(loop.run(12))
+    for report in loop.history:
+        assert len(report.participants) == 4
+        assert report.participants == tuple(sorted(report.participants)) == report.survivors
+    assert len({report.participants for report in loop.history}) > 5
+    assert {name for report in loop.history for name in report.participants} == set(NAMES)
+
+
+def test_the_share_of_dropouts_is_what_was_asked_for() -> None:
+    loop = loop_of(InsecurePlain(threshold=2), dropout=0.3)
+    list(loop.run(60))
+    counts = [len(report.dropped) for report in loop.history]
+    assert set(counts) == {2, 3}  # 2.7 on average
+    assert 2.5 < np.mean(counts) < 2.9
+    assert {name for report in loop.history for name in report.dropped} == set(NAMES)
+
+
+def spy_on_aggregate(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = []
+    honest = fl.federated.aggregate
+
+    def spy(updates: Mapping[str, Any], **options: Any) -> AggregateResult:
+        calls.append({"updates": updates, **options})
+        return honest(updates, **options)
+
+    monkeypatch.setattr(fl.federated, "aggregate", spy)
+    return calls
+
+
+def test_dropouts_go_silent_in_any_phase_up_to_their_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = spy_on_aggregate(monkeypatch)
+    list(loop_of(Masking(), dropout=0.3).run(12))
+    phases = {phase for call in calls for phase in call["drop"].values()}
+    assert phases == {"advertise-keys", "share-keys", "masked-input"}
+
+
+def test_honest_clients_drop_out_before_attackers_do() -> None:
+    attack = Attack("corrupt-bytes", frozenset({"client-0", "client-1", "client-2"}))
+    loop = loop_of(InsecurePlain(threshold=2), dropout=0.4, attack=attack)
+    list(loop.run(30))
+    for report in loop.history:
+        assert {one.client for one in report.rejected} == attack.clients
+        assert len(report.dropped) in (3, 4)
+        assert len(report.survivors) == 6 - len(report.dropped)
+
+
+def test_where_honest_clients_do_not_suffice_attackers_drop_out_as_well() -> None:
+    attack = Attack("wrong-length", frozenset(NAMES[:6]))
+    loop = loop_of(InsecurePlain(threshold=2), dropout=0.6, attack=attack)
+    list(loop.run(1))
+    report = loop.history[0]
+    assert set(NAMES[6:]) < set(report.dropped)
+    assert {one.client for one in report.rejected} == attack.clients - set(report.dropped)
+
+
+def test_a_dropout_trains_nothing() -> None:
+    loop = loop_of(InsecurePlain(), dropout=0.2)
+    events = list(loop.run(1))
+    trained = [event.client for event in events if isinstance(event, ClientTrained)]
+    assert tuple(trained) == loop.history[0].survivors
+
+
+# What the secure sum is asked for.
+
+
+def test_what_the_sum_is_bound_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = spy_on_aggregate(monkeypatch)
+    loop = loop_of(InsecurePlain())
+    hashes = [weights_hash(loop.weights) for event in loop.run(3) if isinstance(event, RoundStarted)]
+    list(loop_of(InsecurePlain()).run(1))
+    assert [call["model_hash"] for call in calls[:3]] == hashes
+    assert len(set(hashes)) == 3
+    assert [call["round"] for call in calls] == [1, 2, 3, 1]
+    sessions = [call["session"] for call in calls]
+    assert sessions[0] == sessions[1] == sessions[2] != sessions[3]
+    assert all(len(session) == 16 for session in sessions)
+    for call in calls:
+        assert "tape" not in call  # so keys and masks come from the system
+        assert call["max_weight"] == 5 + 3 * 8
+        assert dict(call["weights"]) == {name: 5 + 3 * place for place, name in enumerate(NAMES)}
+
+
+def test_long_term_keys_are_made_once() -> None:
+    setups: list[Backend] = []
+
+    class Counting(SecretSharing):
+        def setup(self, tape: Any = None) -> Any:
+            if self._public is None:
+                setups.append(self)
+            return super().setup(tape)
+
+    loop = loop_of(Counting())
+    list(loop.run(2))
+    list(loop.run(3))
+    assert len(setups) == 1
+    assert len(loop.history) == 3
+
+
+def test_the_hash_of_weights_covers_types_shapes_and_values() -> None:
+    base = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(2)]
+    same = [np.asfortranarray(base[0]), base[1].astype(">f8")]
+    assert weights_hash(base) == weights_hash(same)
+    others = [
+        [base[0].reshape(3, 2), base[1]],
+        [base[0].astype(np.float64), base[1]],
+        [base[0] + np.float32(1e-7), base[1]],
+        [base[0]],
+        [base[1], base[0]],
+    ]
+    assert len({weights_hash(weights) for weights in (base, *others)}) == 6
+
+
+def test_checks_are_asked_in_each_round() -> None:
+    class NoSecond(Check):
+        name = "no-second"
+
+        def on_message(self, cohort: Any, client: str, message: Any) -> Any:
+            return Reject(client, "not in round 2") if (cohort.round, client) == (2, "client-3") else None
+
+    loop = loop_of(InsecurePlain(), checks=[NoSecond()])
+    list(loop.run(3))
+    refused = [[(one.client, one.check, one.reason) for one in report.rejected] for report in loop.history]
+    assert refused == [[], [("client-3", "no-second", "not in round 2")], []]
+
+
+# Aborted rounds.
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_an_aborted_round_leaves_the_model_and_the_loop_goes_on(name: str) -> None:
+    loop = loop_of(MAKERS[name](), dropout=0.4)  # 3.6 of 9: with 3 dropouts the threshold of 6 is met
+    models = [loop.weights]
+    models += [loop.weights for event in loop.run(8) if isinstance(event, RoundFinished)]
+    aborted = [report for report in loop.history if report.aborted]
+    assert 0 < len(aborted) < 8
+    for report, before, after in zip(loop.history, models[:-1], models[1:], strict=True):
+        assert (weights_hash(before) == weights_hash(after)) == bool(report.aborted)
+        assert len(report.dropped) == (4 if report.aborted else 3)
+    for report in aborted:
+        assert report.aborted == "5 of 9 clients contributed; the threshold is 6" or name == "masking"
+        assert "the threshold is 6" in report.aborted
+        assert (report.survivors, report.rejected) == ((), ())
+        assert report.train_accuracy is report.train_loss is None
+        assert report.accuracy == evaluate(models[report.round], samples(50, 99)).accuracy
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("name", BACKENDS)
+def test_an_aborted_round_names_whom_it_refused(name: str, attack: str) -> None:
+    attackers = frozenset(NAMES[:4])
+    loop = loop_of(MAKERS[name](), attack=Attack(attack, attackers))
+    list(loop.run(1))
+    report = loop.history[0]
+    assert report.aborted is not None
+    assert "the threshold is 6" in report.aborted
+    assert {one.client for one in report.rejected} == attackers
+    link = attack in ("replayed", "corrupt-bytes")
+    assert {one.check for one in report.rejected} == {"link" if link else "structural"}
+    assert report.upload_bytes_per_client > 0
+    assert report.phase_bytes[loop.backend.client_phases[0]]["client"] > 0
+
+
+def test_an_abort_for_another_reason_says_which() -> None:
+    class Never(Check):
+        name = "never"
+
+        def on_aggregate(self, cohort: Any, survivors: Any, total: Any) -> Any:
+            return Reject(survivors[0], "too late")
+
+    loop = loop_of(InsecurePlain(), checks=[Never()])
+    list(loop.run(1))
+    assert loop.history[0].aborted == (
+        "check 'never' refused a client after the sum was open: too late (client = 'client-0')"
+    )
+    assert loop.history[0].rejected == ()
+
+
+# Interruptions, and arguments that cannot be used.
+
+
+def test_an_unfinished_round_leaves_no_trace() -> None:
+    reference = loop_of(Masking(), dropout=0.2)
+    list(reference.run(3))
+    stops = (RoundStarted, ClientTrained, AggregationStarted, RoundFinished)
+    for stop in stops:
+        loop = loop_of(Masking(), dropout=0.2)
+        list(loop.run(1))
+        events = loop.run(3)
+        for event in events:
+            if isinstance(event, stop):
+                break
+        events.close()  # type: ignore[attr-defined]
+        assert len(loop.history) == (2 if stop is RoundFinished else 1)
+        list(loop.run(3))
+        assert_same_weights(loop.weights, reference.weights)
+        assert outcome(loop) == outcome(reference)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_round_whose_sum_was_opened_in_vain_is_run_again(name: str) -> None:
+    """Under a new session: a key holder opens one sum of each session and round."""
+    reference = loop_of(MAKERS[name]())
+    list(reference.run(2))
+    loop = loop_of(MAKERS[name]())
+    honest, interruptions = loop.evaluate, iter([False, True])
+
+    def evaluation(weights: Weights) -> Evaluation:
+        if next(interruptions, False):
+            raise KeyboardInterrupt
+        return honest(weights)
+
+    loop.evaluate = evaluation
+    with pytest.raises(KeyboardInterrupt):
+        list(loop.run(2))
+    assert len(loop.history) == 1
+    list(loop.run(2))
+    assert_same_weights(loop.weights, reference.weights)
+    assert outcome(loop) == outcome(reference)
+
+
+def test_an_update_that_is_not_finite_is_an_error_that_names_the_client() -> None:
+    def training(weights: Weights, data: Dataset, seed: int) -> LocalUpdate:
+        found = softmax_training(weights, data, seed)
+        if len(data) == 11:  # client-2
+            found.update[1][0] = np.nan
+        return found
+
+    loop = loop_of(InsecurePlain(), training=training)
+    with pytest.raises(LocalError, match="update of client 'client-2', tensor 1 is nan"):
+        list(loop.run(1))
+    assert loop.history == []
+    assert_same_weights(loop.weights, initial())
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        ({"fraction": 0.0}, "fraction"),
+        ({"dropout": 1.5}, "probability"),
+        ({"loss_bound": 0.0}, r"metrics\['loss'\]"),
+        ({"server_learning_rate": -1.0}, "server_learning_rate"),
+        ({"fraction": 0.1}, "updates"),
+    ],
+)
+def test_arguments_that_cannot_be_used(options: dict[str, Any], argument: str) -> None:
+    with pytest.raises(LocalError, match=f"^{argument} is "):
+        list(loop_of(InsecurePlain(), **options).run(1))
+
+
+def test_more_samples_than_the_client_has_are_refused() -> None:
+    def training(weights: Weights, data: Dataset, seed: int) -> LocalUpdate:
+        return replace(softmax_training(weights, data, seed), weight=30)
+
+    with pytest.raises(LocalError, match=r"weight of client 'client-0' is 30: .* max_weight = 29"):
+        list(loop_of(InsecurePlain(), training=training).run(1))
+
+
+# What is told.
+
+
+def test_events_come_in_order() -> None:
+    loop = loop_of(SecretSharing(), fraction=0.5)
+    events = list(loop.run(2))
+    expected: list[Event] = []
+    for report in loop.history:
+        expected.append(RoundStarted(report.round, report.participants))
+        expected += [
+            ClientTrained(report.round, name, done, 4)
+            for done, name in enumerate(report.participants, start=1)
+        ]
+        expected += [AggregationStarted(report.round, "sharing"), RoundFinished(report)]
+    assert events == expected
+    assert list(loop.run(2)) == []
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_bytes_are_those_that_the_backend_declares(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    results: list[AggregateResult] = []
+    honest = fl.federated.aggregate
+
+    def spy(*arguments: Any, **options: Any) -> AggregateResult:
+        results.append(honest(*arguments, **options))
+        return results[-1]
+
+    monkeypatch.setattr(fl.federated, "aggregate", spy)
+    loop = loop_of(MAKERS[name]())
+    list(loop.run(1))
+    report, cohort = loop.history[0], results[0].cohort
+    declared: dict[str, dict[str, int]] = {}
+    uploaded = 0
+    for link, traffic in loop.backend.cost(cohort).traffic().items():
+        by_role = declared.setdefault(link.phase, {})
+        by_role[link.sender.title] = by_role.get(link.sender.title, 0) + traffic.bytes
+        uploaded += traffic.bytes if link.sender.title == "client" else 0
+    assert report.phase_bytes == declared
+    assert report.upload_bytes_per_client == uploaded / 9
+    assert report.phase_seconds.keys() >= {loop.backend.input_phase}
+    assert all(took > 0 for by_role in report.phase_seconds.values() for took in by_role.values())
+    assert report.seconds > report.training_seconds > 0
+
+
+def test_what_was_clipped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    results: list[AggregateResult] = []
+    honest = fl.federated.aggregate
+    monkeypatch.setattr(
+        fl.federated, "aggregate", lambda *a, **k: results.append(honest(*a, **k)) or results[-1]
+    )
+    loop = loop_of(InsecurePlain(), encoding=FixedPoint(clip=0.05, bits=16), dropout=0.2)
+    list(loop.run(1))
+    report = loop.history[0]
+    counted = sum(sum(results[0].clipped[name]) for name in report.survivors)
+    assert report.clipped == counted / (len(report.survivors) * (FEATURES * CLASSES + CLASSES))
+    assert 0 < report.clipped < 1
+
+
+def test_a_report_survives_json() -> None:
+    loop = loop_of(InsecurePlain(), dropout=0.2, attack=Attack("replayed", frozenset({"client-1"})))
+    list(loop.run(2))
+    for report in loop.history:
+        assert RoundReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+
+
+def test_a_report_with_other_entries_is_refused() -> None:
+    loop = loop_of(InsecurePlain())
+    list(loop.run(1))
+    data = loop.history[0].to_dict()
+    data["mood"] = data.pop("loss")
+    with pytest.raises(LocalError, match=r"round report is \['loss', 'mood'\]"):
+        RoundReport.from_dict(data)
