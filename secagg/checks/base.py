@@ -160,5 +160,6 @@ class Gate:
             if isinstance(verdict, Reject):
                 found.setdefault(verdict.client, Rejection(check.name, verdict.reason, verdict.evidence))
             elif not isinstance(verdict, Accept):
-                raise LocalError(f"verdict of check {check.name!r}", verdict, "must be Accept, Reject or Abort")
+                where = f"verdict of check {check.name!r}"
+                raise LocalError(where, verdict, "must be Accept, Reject or Abort")
         return found

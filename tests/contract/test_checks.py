@@ -297,7 +297,7 @@ def test_what_is_no_verdict_is_no_consent(
 
     setattr(Confused, stage, lambda *_: answer)
     with pytest.raises(
-        LocalError, match="verdict of check 'confused' is .*: must be Accept, Reject or Abort"
+        LocalError, match=r"verdict of check 'confused' is .*: must be Accept, Reject or Abort"
     ):
         rig.play(make, vectors, checks=[Confused()])
 
@@ -309,7 +309,7 @@ def test_a_message_speaks_against_its_sender_only(make: Any, rig: SimpleNamespac
         def on_message(self, cohort: Cohort, client: str, message: Message) -> Verdict:
             return Reject("c5", "somebody said so")
 
-    with pytest.raises(LocalError, match="a message of 'c.' can only speak against its sender"):
+    with pytest.raises(LocalError, match=r"a message of 'c.' can only speak against its sender"):
         rig.play(make, vectors, checks=[Slander()])
 
 
