@@ -100,7 +100,7 @@ class Ring:
             np.copyto(part, source, casting="unsafe")  # wraps: two's complement in the width of a lane
             masks.add_next_to(part)
             self._pack_into(part, packed[number * stride : (number + 1) * stride])
-        return memoryview(packed).toreadonly()
+        return packed.data.toreadonly()
 
     def unpack(self, data: bytes | memoryview, length: int) -> Lanes:
         """The vector of ``length`` values whose ``pack`` is ``data``; ``DecodeError`` if there is none."""
