@@ -168,7 +168,7 @@ class Bars:
             case RoundStarted(round=number, participants=participants):
                 self._enter(f"round {number}: local training", len(participants), "")
             case ClientTrained(done=done, total=total):
-                self._progress.update(self._step, completed=done, note=f"client {done}/{total}")
+                self._progress.update(self._step, completed=done, note=f"client {done}/{total}", refresh=True)
             case AggregationStarted(round=number, backend=backend):
                 # Without a total the bar pulses: the parties run to the end in one go.
                 self._enter(f"round {number}: aggregation", None, backend)

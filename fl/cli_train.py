@@ -213,7 +213,7 @@ def _print_summary(console: Console, content: Mapping[str, Any], written: list[P
             accuracy,
             str(entry["round"]),
             f"{entry['accuracy']:.4f}",
-            "not finite" if loss is None else f"{loss:.4f}",
+            "-" if loss is None else f"{loss:.4f}",
             "aborted" if entry["aborted"] else f"{len(entry['survivors'])}/{len(entry['participants'])}",
             str(len(entry["dropped"])),
             str(len(entry["rejected"])),

@@ -14,7 +14,13 @@ from pathlib import Path
 from fl.attacks import Attack, choose_attackers
 from fl.backends import check_feasible, make_backend
 from fl.checkpoint import Checkpoint, load, save
-from fl.client import Evaluation, LocalUpdate, TorchTraining, digits_training
+from fl.client import (
+    DIGITS_SERVER_LEARNING_RATE,
+    Evaluation,
+    LocalUpdate,
+    TorchTraining,
+    digits_training,
+)
 from fl.config import TrainingConfig
 from fl.data import Dataset, Purpose, generator, load_digits, partition_dirichlet, partition_iid
 from fl.events import Event, RoundFinished, RoundReport, TrainingFinished, TrainingStarted
@@ -24,7 +30,6 @@ from mpc.errors import LocalError
 from secagg.backend import Backend
 from secagg.encoding import FixedPoint
 
-SERVER_LEARNING_RATE = 1.3  # with digits_training()
 MIN_SAMPLES = 10  # of a client, where there are enough to go round
 
 
@@ -97,7 +102,7 @@ def _digits_loop(config: TrainingConfig, backend: Backend) -> FederatedLoop:
         dropout=config.dropout,
         attack=Attack(config.attack, attackers) if attackers else None,
         seed=config.seed,
-        server_learning_rate=SERVER_LEARNING_RATE,
+        server_learning_rate=DIGITS_SERVER_LEARNING_RATE,
     )
 
 

@@ -16,21 +16,38 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mpc.party import PartyId
 
+# Values in texts are cut short, but a sentence among them is left whole.
+_brief = reprlib.Repr()
+_brief.maxstring = 160
 
-class LocalError(ValueError):
+
+class _Travels(Exception):
+    """An exception that crosses processes: pickled as what it is, not by calling its constructor again."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[Exception], arguments: tuple[object, ...], state: dict[str, object]) -> Exception:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
+
+
+class LocalError(_Travels, ValueError):
     """An argument is unusable. The text names the argument, its value and the bound that it misses."""
 
     def __init__(self, argument: str, value: object, bound: str) -> None:
         self.argument = argument
         self.bound = bound
-        super().__init__(f"{argument} is {reprlib.repr(value)}: {bound}")
+        super().__init__(f"{argument} is {_brief.repr(value)}: {bound}")
 
 
 class DecodeError(Exception):
     """Bytes that are not the one canonical encoding of anything. Parties turn it into a ``PeerError``."""
 
 
-class PeerError(Exception):
+class PeerError(_Travels):
     """A peer departed from the protocol.
 
     ``party`` is who sent the offending message, ``phase`` the phase it was sent in. Whoever catches this
@@ -44,11 +61,11 @@ class PeerError(Exception):
         super().__init__(f"{party} in phase {phase!r}: {reason}")
 
 
-class AbortError(Exception):
+class AbortError(_Travels):
     """The round yields nothing. ``evidence`` holds public facts only, such as counts and names."""
 
     def __init__(self, reason: str, evidence: Mapping[str, object] | None = None) -> None:
         self.reason = reason
         self.evidence = dict(evidence or {})
-        facts = ", ".join(f"{name} = {reprlib.repr(value)}" for name, value in self.evidence.items())
+        facts = ", ".join(f"{name} = {_brief.repr(value)}" for name, value in self.evidence.items())
         super().__init__(f"{reason} ({facts})" if facts else reason)

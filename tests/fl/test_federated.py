@@ -28,7 +28,7 @@ from fl.fedavg import apply_update, weighted_mean
 from fl.federated import FederatedLoop, weights_hash
 from fl.model import Weights
 from mpc.errors import LocalError
-from secagg import AggregateResult, Check, FixedPoint, Masking, Reject
+from secagg import ACCEPT, AggregateResult, Check, FixedPoint, Masking, Reject
 from secagg.backend import Backend
 from secagg.paillier import Paillier
 from secagg.plain import InsecurePlain
@@ -299,6 +299,9 @@ def test_what_the_sum_is_bound_to(monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = [call["session"] for call in calls]
     assert sessions[0] == sessions[1] == sessions[2] != sessions[3]
     assert all(len(session) == 16 for session in sessions)
+    rounding = [call["encoder_tape"].child("any").read(16) for call in calls]
+    assert len(set(rounding[:3])) == 3
+    assert rounding[3] == rounding[0]  # of seed and round alone
     for call in calls:
         assert "tape" not in call  # so keys and masks come from the system
         assert call["max_weight"] == 5 + 3 * 8
@@ -340,7 +343,7 @@ def test_checks_are_asked_in_each_round() -> None:
         name = "no-second"
 
         def on_message(self, cohort: Any, client: str, message: Any) -> Any:
-            return Reject(client, "not in round 2") if (cohort.round, client) == (2, "client-3") else None
+            return Reject(client, "not in round 2") if (cohort.round, client) == (2, "client-3") else ACCEPT
 
     loop = loop_of(InsecurePlain(), checks=[NoSecond()])
     list(loop.run(3))
@@ -522,6 +525,21 @@ def test_bytes_are_those_that_the_backend_declares(monkeypatch: pytest.MonkeyPat
     assert report.phase_seconds.keys() >= {loop.backend.input_phase}
     assert all(took > 0 for by_role in report.phase_seconds.values() for took in by_role.values())
     assert report.seconds > report.training_seconds > 0
+
+
+def test_bytes_are_counted_once_and_where_they_arrive() -> None:
+    """A message that is replaced on the way counts once, and one of a client that is silent never."""
+    attack = Attack("corrupt-bytes", frozenset({"client-1"}))
+    whole, attacked, thinned = (
+        loop_of(InsecurePlain(), **options) for options in ({}, {"attack": attack}, {"dropout": 0.111112})
+    )
+    for loop in (whole, attacked, thinned):
+        list(loop.run(1))
+    each = whole.history[0].upload_bytes_per_client
+    assert attacked.history[0].upload_bytes_per_client == each
+    assert len(thinned.history[0].survivors) == 8
+    assert thinned.history[0].upload_bytes_per_client == pytest.approx(each * 8 / 9)
+    assert thinned.history[0].phase_bytes == {"plain-input": {"client": 8 * each}}
 
 
 def test_what_was_clipped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
