@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from fl.cli_output import add_row, display, fail, option, print_json, say, table
-from fl.config import TrainingConfig
+from fl.config import BELONGS_TO, TrainingConfig
 from fl.events import Event, RoundFinished, RoundReport, RoundStarted, TrainingStarted
 from fl.report_charts import amount_text
 from mpc.errors import LocalError
@@ -22,13 +22,6 @@ from secagg.backend import Backend
 VERB = "train"
 FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
-
-# Options that mean something only beside one value of another: option → (the other, that value).
-_BELONGS_TO = {
-    "aggregators": ("backend", "sharing"),
-    "key_bits": ("backend", "paillier"),
-    "alpha": ("partition", "dirichlet"),
-}
 
 
 class UsageError(Exception):
@@ -100,12 +93,15 @@ def prepare(request: Request) -> tuple[TrainingConfig, Backend]:
     _check_together(request)
     config = TrainingConfig(**request.given)
     from fl.backends import check_feasible, make_backend
+    from fl.data import demo_extra
 
     backend = make_backend(config)
     check_feasible(config, backend)
     if request.checkpoint is not None:
         _check_checkpoint(request.checkpoint, request.resume, config)
     if request.report is not None:
+        with demo_extra():
+            import matplotlib  # noqa: F401
         _check_writable("--report", request.report)
     return config, backend
 
@@ -127,7 +123,7 @@ def command_line(request: Request) -> str:
 def _check_together(request: Request) -> None:
     given = request.given
     settings = {one.name: given.get(one.name, one.default) for one in fields(TrainingConfig)}
-    for name, (other, needed) in _BELONGS_TO.items():
+    for name, (other, needed) in BELONGS_TO.items():
         if name in given and settings[other] != needed:
             raise UsageError(
                 f"{option(name)} needs {option(other)} {needed}; here it is {option(other)} {settings[other]}"

@@ -12,6 +12,13 @@ BACKENDS = ("masking", "paillier", "sharing", "plain")
 ATTACKS = ("wrong-length", "out-of-range", "replayed", "corrupt-bytes")
 PARTITIONS = ("dirichlet", "iid")
 
+# A field that means something only beside one value of another: field → (the other, that value).
+BELONGS_TO = {
+    "aggregators": ("backend", "sharing"),
+    "key_bits": ("backend", "paillier"),
+    "alpha": ("partition", "dirichlet"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:

@@ -29,9 +29,8 @@ def accuracy_chart(rounds: Sequence[Round], initial: float | None) -> str:
     """Held-out accuracy after each round, beside what the clients measured at home."""
     points = [(0, initial, None)] if initial is not None else []
     points += [(entry["round"], entry["accuracy"], entry["aborted"]) for entry in rounds]
-    own = [
-        (entry["round"], entry["train_accuracy"]) for entry in rounds if entry["train_accuracy"] is not None
-    ]
+    # The rounding of the secure sum may lift a mean of ones a little above one.
+    own = [(entry["round"], min(1.0, entry["train_accuracy"])) for entry in rounds if not entry["aborted"]]
     low, high, step = _scale([value for _, value, *_ in [*points, *own]])
     first, last = points[0][0], points[-1][0]
 

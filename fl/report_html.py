@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from fl.config import TrainingConfig
+from fl.config import BELONGS_TO, TrainingConfig
 from fl.report_charts import (
     ROLES,
     STATE_TEXT,
@@ -167,9 +167,14 @@ def _learnt(document: Document) -> str:
 
 
 def _configuration(document: Document) -> str:
+    config = document["config"]
+    idle = {name for name, (other, needed) in BELONGS_TO.items() if config[other] != needed}
+    if not config["malicious"]:
+        idle.add("attack")
     entries = "".join(
         f"<div><dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(_setting(value))}</dd></div>"
-        for name, value in document["config"].items()
+        for name, value in config.items()
+        if name not in idle
     )
     return _section("Configuration", "", f"<dl>{entries}</dl>")
 
