@@ -10,8 +10,22 @@ import io
 import sys
 
 
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
 def main() -> None:
     """Run the command line, then exit: 0 done, 1 failed, 2 wrongly used, 130 interrupted."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        # An interrupt within exec(), as imports run it, marks CPython to die by the signal when it exits,
+        # even if the interrupt was handled. The next exec() takes the mark away.
+        exec("")
+
+
+def _run() -> None:
     try:
         import rich  # noqa: F401
         import typer  # noqa: F401

@@ -88,8 +88,8 @@ class Display(Protocol):
 
 
 def display(console: Console) -> Display:
-    """Bars on a terminal, otherwise a line for each round."""
-    return Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
+    """Bars on a terminal, otherwise a line for each round, even where colours are forced upon a pipe."""
+    return Bars(console) if console.is_interactive and console.file.isatty() else Lines(console)
 
 
 class Lines:

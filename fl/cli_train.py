@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from fl.cli import INTERRUPTED
 from fl.cli_output import add_row, display, fail, option, print_json, say, table
 from fl.config import BELONGS_TO, TrainingConfig
 from fl.events import Event, RoundFinished, RoundReport, RoundStarted, TrainingStarted
@@ -21,7 +22,6 @@ from secagg.backend import Backend
 
 VERB = "train"
 FAILED = 1
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 class UsageError(Exception):
@@ -200,9 +200,7 @@ def _finish(request: Request, config: TrainingConfig, backend: Backend, course: 
 def _print_summary(console: Console, content: Mapping[str, Any], written: list[Path]) -> None:
     config, rounds = content["config"], content["rounds"]
     title = f"{config['backend']}, {config['clients']} clients"
-    accuracy = table(
-        title, "round", "accuracy", "loss", "in the sum", "dropped", "refused", "sent each", "time"
-    )
+    accuracy = table(title, "round", "accuracy", "loss", "counted", "dropped", "refused", "sent each", "time")
     for entry in rounds:
         loss = entry["loss"]
         add_row(

@@ -179,7 +179,7 @@ def play(
     backend = make if isinstance(make, Backend) else make()
     cohort = cohort or make_cohort(backend, len(vectors), len(vectors[0]), bits)
     lies = {client_id(who) if isinstance(who, int) else who: lie for who, lie in (liars or {}).items()}
-    records = Transcript()
+    seen = Transcript()
     try:
         aggregate, transcript = run_round(
             WithLiars(backend, lies),  # type: ignore[arg-type]
@@ -189,18 +189,36 @@ def play(
             checks,
             {client_id(index): phase for index, phase in (drop or {}).items()},
             SeededTape(seed),
-            Conditions(**conditions),
+            Conditions(observe=seen.records.append, **conditions),
         )
     except AbortError as error:
-        return Outcome(cohort, vectors, abort=error, transcript=records)
+        return Outcome(cohort, vectors, abort=error, transcript=seen)
     return Outcome(
         cohort, vectors, aggregate.total, aggregate.survivors, aggregate.rejected, transcript=transcript
     )
 
 
+def is_uniform(data: bytes) -> bool:
+    """Pearson's test on the counts of byte values: within six standard deviations of its mean.
+
+    With 255 degrees of freedom the statistic has mean 255 and standard deviation sqrt(510). Asks for ten
+    expected occurrences of each value, or says that there is too little to look at.
+    """
+    assert len(data) >= 2560, "too few bytes for a test of uniformity"
+    counts = np.bincount(np.frombuffer(data, np.uint8), minlength=256)
+    expected = len(data) / 256
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    return abs(statistic - 255) < 6 * 510**0.5
+
+
 @pytest.fixture(scope="session")
 def rig() -> SimpleNamespace:
-    """``rig.play``, ``rig.cohort``, ``rig.vectors``, ``rig.Liar`` and the keys they use."""
+    """``rig.play``, ``rig.cohort``, ``rig.vectors``, ``rig.is_uniform``, and the keys they use."""
     return SimpleNamespace(
-        play=play, cohort=make_cohort, vectors=make_vectors, Liar=Liar, session=SESSION, link_key=LINK_KEY
+        play=play,
+        cohort=make_cohort,
+        vectors=make_vectors,
+        is_uniform=is_uniform,
+        session=SESSION,
+        link_key=LINK_KEY,
     )

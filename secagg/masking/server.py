@@ -199,7 +199,7 @@ class MaskingServer(RoundServer[MaskedInput]):
             holders = [responder for responder, shares in rows.items() if dealer in shares]
             if len(holders) < self.cohort.threshold:
                 raise AbortError(
-                    f"{len(holders)} clients hold a dealer's shares; the threshold is {self.cohort.threshold}",
+                    f"{len(holders)} clients hold its shares; the threshold is {self.cohort.threshold}",
                     {"client": self.cohort.members[dealer]},
                 )
             chosen = tuple(holders[: self.cohort.threshold])

@@ -1,8 +1,7 @@
-"""The key holder's long-term keys, and its memory of what it has opened (spec section 14.1)."""
+"""The key holder's long-term keys (spec section 14.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -14,6 +13,7 @@ from secagg.cohort import KEY_BYTES
 from secagg.paillier.keyformat import DEFAULT_BITS
 from secagg.paillier.private import PrivateKey, generate
 from secagg.paillier.public import PublicKey
+from secagg.roundlog import RoundLog
 from secagg.sealed import check_public
 
 KEY_VERSION = 1
@@ -48,31 +48,6 @@ class KeyHolderPublic:
             raise DecodeError(str(error)) from None
 
 
-class KeyHolderLog:
-    """Which rounds the key holder has opened a sum of, so that a server cannot have a second one opened.
-
-    Two sums of one round over different clients would differ by single vectors. The log lives in memory:
-    a key holder that stops saves ``entries()`` and starts again with them, or with new keys.
-    """
-
-    def __init__(self, entries: Iterable[tuple[bytes, int]] = ()) -> None:
-        """``entries``: pairs of session and round."""
-        self._entries: dict[tuple[bytes, int], object] = dict.fromkeys(entries)
-
-    def enter(self, session: bytes, round: int) -> bool:
-        """Enter a round; False, and nothing changed, if it was there before."""
-        mine = object()
-        # One step, so that of two threads that ask for the same round only one is told True.
-        return self._entries.setdefault((session, round), mine) is mine
-
-    def entries(self) -> tuple[tuple[bytes, int], ...]:
-        """All pairs of session and round, in the order in which they were entered."""
-        return tuple(self._entries)
-
-    def __repr__(self) -> str:
-        return f"KeyHolderLog({len(self._entries)} rounds)"
-
-
 class KeyHolderKeys:
     """The key holder's private keys, ``encryption`` and ``link``, with the ``log`` of their use.
 
@@ -80,13 +55,13 @@ class KeyHolderKeys:
     is opened. Cannot be pickled; only :meth:`export_secret` writes it out.
     """
 
-    def __init__(self, encryption: PrivateKey, link: bytes, log: KeyHolderLog | None = None) -> None:
+    def __init__(self, encryption: PrivateKey, link: bytes, log: RoundLog | None = None) -> None:
         """``link``: an X25519 private key, 32 bytes, or ``LocalError``."""
         if len(link) != KEY_BYTES:
             raise LocalError("len(link)", len(link), f"an X25519 key has {KEY_BYTES} bytes")
         self.encryption = encryption
         self.link = link
-        self.log = KeyHolderLog() if log is None else log
+        self.log = RoundLog() if log is None else log
         private = X25519PrivateKey.from_private_bytes(link)
         self.public = KeyHolderPublic(encryption.public, private.public_key().public_bytes_raw())
 
@@ -103,7 +78,7 @@ class KeyHolderKeys:
 
     @classmethod
     def import_secret(
-        cls, data: bytes, *, log: KeyHolderLog | None = None, allow_insecure_bits: bool = False
+        cls, data: bytes, *, log: RoundLog | None = None, allow_insecure_bits: bool = False
     ) -> KeyHolderKeys:
         """Strict, as :meth:`KeyHolderPublic.decode` is: ``DecodeError`` for anything else."""
         link, rest = _split(data)

@@ -123,7 +123,7 @@ class Aggregator(StateMachine):
         asked = frozenset(SumRequest.decode(message.payload, self.cohort.size).clients)
         self._check_request(message, asked)
         # Noted before anything is given away: a request that fails from here on is not tried again.
-        if not self._key.serve(self.cohort.digest):
+        if not self._key.log.enter(self.cohort.session, self.cohort.round):
             raise self._refuse(message, "asks for a sum of a round that has been served before")
         # A decision may be overtaken by the request, or lost. The request says the same thing.
         for client in asked - self._counted:

@@ -1,8 +1,8 @@
-"""The aggregators' long-term keys, their memory, and what is derived for one share (spec section 13.1)."""
+"""The aggregators' long-term keys, and what is derived for one share (spec section 13.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +10,7 @@ from mpc.errors import DecodeError, LocalError
 from mpc.prg import Usage, derive_key
 from mpc.tape import RandomTape
 from mpc.wire import Reader, Writer
+from secagg.roundlog import RoundLog
 from secagg.sealed import KEY_BYTES, BoxKey, check_public
 
 KEY_VERSION = 1
@@ -49,19 +50,18 @@ class AggregatorKey:
     """One aggregator's private keys: one opens what clients sealed to it, one is its end of the link.
 
     Two keys, so that neither purpose can be played against the other. They last over rounds: what makes
-    each box and each link a round's own is the context of the derivation. With them goes the memory of
-    which rounds they have served: two sums of one round over different clients would differ by single
-    vectors. It lives in the process: an aggregator that stops saves ``served`` and starts again with it.
+    each box and each link a round's own is the context of the derivation. With them goes the ``log`` of
+    the rounds that they have given a sum share of.
     """
 
-    def __init__(self, sealing: bytes, link: bytes, served: Iterable[bytes] = ()) -> None:
-        """``sealing``, ``link``: 32 bytes each, or ``LocalError``; ``served``: digests of cohorts."""
+    def __init__(self, sealing: bytes, link: bytes, log: RoundLog | None = None) -> None:
+        """``sealing``, ``link``: 32 bytes each, or ``LocalError``."""
         for argument, private in (("len(sealing)", sealing), ("len(link)", link)):
             if len(private) != KEY_BYTES:
                 raise LocalError(argument, len(private), f"an X25519 key has {KEY_BYTES} bytes")
         self._sealing = sealing
         self.link = link
-        self._served: dict[bytes, object] = dict.fromkeys(served)
+        self.log = RoundLog() if log is None else log
 
     @classmethod
     def generate(cls, tape: RandomTape) -> AggregatorKey:
@@ -76,25 +76,14 @@ class AggregatorKey:
     def public(self) -> AggregatorPublicKey:
         return AggregatorPublicKey(self.box.public, BoxKey(self.link).public)
 
-    @property
-    def served(self) -> tuple[bytes, ...]:
-        """The digests of the cohorts that a sum share was given for, in order."""
-        return tuple(self._served)
-
-    def serve(self, digest: bytes) -> bool:
-        """Note that a cohort is served now; False, and nothing changed, if it was before."""
-        mine = object()
-        # One step, so that of two threads that ask for the same round only one is told True.
-        return self._served.setdefault(digest, mine) is mine
-
     def export_secret(self) -> bytes:
-        """For a key store, and nowhere else: a version byte and both private keys, 65 bytes; no memory."""
+        """For a key store, and nowhere else: a version byte and both private keys, 65 bytes; no log."""
         return Writer().u8(KEY_VERSION).fixed(self._sealing, KEY_BYTES).fixed(self.link, KEY_BYTES).finish()
 
     @classmethod
-    def import_secret(cls, data: bytes | memoryview, served: Iterable[bytes] = ()) -> AggregatorKey:
+    def import_secret(cls, data: bytes | memoryview, log: RoundLog | None = None) -> AggregatorKey:
         """Strict: ``DecodeError`` for anything that ``export_secret`` does not give."""
-        return cls(*_decode_pair(data), served)
+        return cls(*_decode_pair(data), log)
 
     def __repr__(self) -> str:
         return f"AggregatorKey(<secret>, sealing={self.public.sealing.hex()[:8]}…)"

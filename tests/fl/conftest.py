@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+import fl.loop
 from fl.cli_app import app
 from fl.config import TrainingConfig
 from fl.events import (

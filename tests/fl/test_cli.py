@@ -44,6 +44,16 @@ def test_a_pipe_gets_a_line_for_each_round_and_a_table(cli: Callable[..., Result
 
 
 @pytest.mark.usefixtures("two_rounds")
+def test_a_pipe_stays_a_pipe_where_colours_are_forced(
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    result = cli(*SMALL, "--rounds", "2")
+    assert result.stdout.startswith("round 1/2  accuracy 0.5000")
+    assert "\x1b[?25l" not in result.output
+
+
+@pytest.mark.usefixtures("two_rounds")
 def test_json_is_one_document_and_progress_goes_to_standard_error(cli: Callable[..., Result]) -> None:
     result = cli(*SMALL, "--rounds", "2", "--json")
     assert result.exit_code == 0

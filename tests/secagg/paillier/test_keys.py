@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mpc.errors import DecodeError, LocalError
 from mpc.tape import SeededTape
-from secagg.paillier import KeyHolderKeys, KeyHolderLog, KeyHolderPublic
+from secagg.paillier import KeyHolderKeys, KeyHolderPublic
+from secagg.roundlog import RoundLog
 
 KEYS = KeyHolderKeys.generate(tape=SeededTape(b"keys"), insecure_bits=256)
 PUBLIC, SECRET = KEYS.public.encode(), KEYS.export_secret()
@@ -90,25 +90,8 @@ def test_no_secret_is_shown_or_pickled() -> None:
             write(KEYS)
 
 
-def test_a_round_is_entered_once() -> None:
-    log, one, other = KeyHolderLog(), bytes(16), bytes([1] * 16)
-    assert log.enter(one, 0)
-    assert not log.enter(one, 0)
-    assert log.enter(one, 1)
-    assert log.enter(other, 0)
-    assert log.entries() == ((one, 0), (one, 1), (other, 0))
-    restored = KeyHolderLog(log.entries())
-    assert restored.entries() == log.entries()
-    assert not restored.enter(other, 0)
-    assert restored.enter(other, 1)
-    assert repr(restored) == "KeyHolderLog(4 rounds)"
+def test_the_log_goes_with_the_keys() -> None:
+    log = RoundLog([(bytes(16), 0)])
     assert KeyHolderKeys.import_secret(SECRET, log=log, allow_insecure_bits=True).log is log
     assert KeyHolderKeys(KEYS.encryption, KEYS.link, log).log is log
     assert KEYS.log.entries() == ()
-
-
-def test_of_many_threads_one_enters() -> None:
-    log = KeyHolderLog()
-    with ThreadPoolExecutor(8) as pool:
-        for round in range(50):
-            assert sum(pool.map(lambda _, r=round: log.enter(bytes(16), r), range(8))) == 1

@@ -11,6 +11,7 @@ import pytest
 from mpc.errors import DecodeError, LocalError
 from mpc.party import PartyId, Role
 from mpc.tape import SeededTape
+from secagg.roundlog import RoundLog
 from secagg.sharing import AggregatorKey, AggregatorPublicKey, SecretSharing
 
 MakeGame = Callable[..., Any]
@@ -137,14 +138,8 @@ def test_an_aggregator_keeps_to_its_own_threshold(game: MakeGame) -> None:
         strict.aggregator(game(5, threshold=3).cohort, 0, KEYS[0])
 
 
-def test_the_memory_of_served_rounds() -> None:
-    key = AggregatorKey.import_secret(KEYS[0].export_secret(), served=[b"before"])
-    assert [key.serve(digest) for digest in (b"before", b"now", b"now", b"later")] == [
-        False,
-        True,
-        False,
-        True,
-    ]
-    assert key.served == (b"before", b"now", b"later")
-    again = AggregatorKey.import_secret(key.export_secret(), served=key.served)
-    assert not again.serve(b"later")
+def test_the_log_goes_with_the_key() -> None:
+    log = RoundLog([(bytes(16), 1)])
+    key = AggregatorKey.import_secret(KEYS[0].export_secret(), log)
+    assert key.log is log
+    assert KEYS[0].log is not KEYS[1].log

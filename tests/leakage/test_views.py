@@ -1,0 +1,254 @@
+"""What a role gets to see of the inputs is uniform, and a variant that leaks is caught by the same test.
+
+Every client holds the largest vector there is, which shows as soon as any of it does. For each backend
+and each role that the inputs are hidden from, ``VIEWS`` says what that role can make of all that it has
+received, with its own keys. A backend without an entry fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from gmpy2 import mpz
+
+from mpc import field, shamir
+from mpc.party import SERVER, Message, PartyId, Role, client_id
+from secagg.backend import Backend
+from secagg.masking import Masking
+from secagg.masking.client import MaskingClient
+from secagg.paillier.messages import DecryptRequest
+from secagg.paillier.packing import Packing
+from secagg.sealed import SEAL_OVERHEAD
+from secagg.sharing.keys import share_context, share_key
+from secagg.sharing.messages import RelayedShare, SharedInput
+
+BITS = 16
+GREETING = 32
+
+
+@dataclass
+class Run:
+    backend: Any
+    outcome: Any
+    clients: dict[int, Any]
+
+    @property
+    def cohort(self) -> Any:
+        return self.outcome.cohort
+
+    def heard(self, receiver: PartyId, phase: str, sender: Role) -> list[Message]:
+        records = self.outcome.transcript.view(receiver)
+        return [r.message for r in records if r.phase == phase and r.sender.role is sender]
+
+    def inputs(self) -> list[tuple[int, memoryview]]:
+        """Client and payload of each contribution, without the link's greeting."""
+        found = self.heard(SERVER, self.backend.input_phase, Role.CLIENT)
+        first = self.backend.client_phases[0] == self.backend.input_phase
+        start = GREETING if first else 0
+        return [(message.sender.index, memoryview(message.payload)[start:]) for message in found]
+
+
+Views = Callable[[Run], list[bytes]]
+
+
+def masked_vectors(run: Run) -> list[bytes]:
+    return [bytes(payload) for _, payload in run.inputs()]
+
+
+def shares_of_peers(run: Run) -> list[bytes]:
+    """All that a masking client hears of others, opened: their shares, as it holds them."""
+    return [
+        field.to_bytes(held.reshape(-1)) for c in run.clients.values() for d, held in c.kept if d != c.index
+    ]
+
+
+def boxes_taken_for_shares(run: Run) -> list[bytes]:
+    """A relaying server that takes what is in the boxes for the shares themselves, and adds them up."""
+    found, m = [], run.backend.aggregators
+    for client, payload in run.inputs():
+        sealed = SharedInput.decode(payload, run.cohort.length, m).sealed
+        explicit, *seeds = (bytes(box)[SEAL_OVERHEAD:] for box in sealed)
+        words = np.frombuffer(explicit, np.uint64) % np.uint64(field.P)
+        for aggregator, seed in enumerate(seeds, start=1):
+            key = share_key(seed, run.cohort.digest, client, aggregator)
+            field.add_into(words, field.expand(key, run.cohort.length))
+        found.append(field.to_bytes(words))
+    return found
+
+
+def opened_shares(run: Run, aggregator: int) -> dict[int, bytes]:
+    who = PartyId(Role.AGGREGATOR, aggregator)
+    box, found = run.backend._private[aggregator].box, {}
+    for message in run.heard(who, "relay-share", Role.SERVER):
+        share = RelayedShare.decode(message.payload, run.cohort.size)
+        context = share_context(run.cohort.digest, share.client, aggregator)
+        found[share.client] = box.unseal(context, share.sealed)
+    return found
+
+
+def explicit_shares(run: Run) -> list[bytes]:
+    return list(opened_shares(run, 0).values())
+
+
+def seeds(run: Run) -> list[bytes]:
+    """One after the other: sixteen bytes of each client for each aggregator but the first."""
+    return [seed for j in range(1, run.backend.aggregators) for seed in opened_shares(run, j).values()]
+
+
+def all_but_the_last_aggregator(run: Run) -> list[bytes]:
+    """m - 1 aggregators that put their shares together."""
+    found = []
+    for client, explicit in opened_shares(run, 0).items():
+        words = np.frombuffer(explicit, np.uint64).copy()
+        for j in range(1, run.backend.aggregators - 1):
+            key = share_key(opened_shares(run, j)[client], run.cohort.digest, client, j)
+            field.add_into(words, field.expand(key, run.cohort.length))
+        found.append(field.to_bytes(words))
+    return found
+
+
+def low_bytes(numbers: Any, size: int) -> list[bytes]:
+    """Uniform numbers below a modulus of ``size`` bytes are not uniform in their highest two."""
+    return [int(number).to_bytes(size, "little")[:-2] for number in numbers]
+
+
+def ciphertexts(run: Run) -> list[bytes]:
+    size = run.backend.public.encryption.ciphertext_bytes
+    return [
+        bytes(payload[at : at + size])[: size - 2]
+        for _, payload in run.inputs()
+        for at in range(0, len(payload), size)
+    ]
+
+
+def blinded_sums(run: Run) -> list[bytes]:
+    keys = run.backend._keys.encryption
+    count = Packing.of(run.cohort, keys.public.bits).ciphertexts(run.cohort.length)
+    (message,) = run.heard(PartyId(Role.KEY_HOLDER), "decrypt", Role.SERVER)
+    request = DecryptRequest.decode(message.payload, keys.public, count, run.cohort.size)
+    return low_bytes(keys.decrypt_many(request.ciphertexts), keys.public.bits // 8)
+
+
+def nothing(run: Run) -> list[bytes]:
+    """Clients that hear nothing at all cannot learn anything."""
+    assert [run.outcome.transcript.view(client_id(i)) for i in range(run.cohort.size)] == [
+        ()
+    ] * run.cohort.size
+    return []
+
+
+VIEWS: dict[str, dict[Role, list[Views]]] = {
+    "plain": {Role.CLIENT: [nothing]},
+    "masking": {Role.CLIENT: [shares_of_peers], Role.SERVER: [masked_vectors]},
+    "sharing": {
+        Role.CLIENT: [nothing],
+        Role.SERVER: [boxes_taken_for_shares],
+        Role.AGGREGATOR: [explicit_shares, seeds, all_but_the_last_aggregator],
+    },
+    "paillier": {Role.CLIENT: [nothing], Role.SERVER: [ciphertexts], Role.KEY_HOLDER: [blinded_sums]},
+}
+SHAPES = {"plain": (6, 100), "masking": (9, 2000), "sharing": (200, 40), "paillier": (6, 3000)}
+
+
+class KeepsShares(MaskingClient):
+    """Remembers the shares that it held, which an honest client forgets once it has used them."""
+
+    kept: list[tuple[int, np.ndarray]]
+
+    def _on_unmask_request(self, message: Message) -> list[Message]:
+        self.kept = [(dealer, shares.copy()) for dealer, shares in self._held.items()]
+        return super()._on_unmask_request(message)
+
+
+@pytest.fixture
+def run(make: Any, rig: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Run]:
+    def once() -> Run:
+        backend = make()
+        members, length = SHAPES[backend.name]
+        clients: dict[int, Any] = {}
+
+        def keep(self: Masking, *arguments: Any) -> MaskingClient:
+            client = KeepsShares(*arguments)
+            clients[client.index] = client
+            return client
+
+        monkeypatch.setattr(Masking, "_client", keep)
+        vectors = [np.full(length, (1 << (BITS - 1)) - 1)] * members
+        return Run(backend, rig.play(backend, vectors, keep_payloads=True), clients)
+
+    return once
+
+
+def test_every_role_that_inputs_are_hidden_from_has_its_view_tested(backend: Backend) -> None:
+    assert set(VIEWS[backend.name]) == set(backend.leakage.hides)
+
+
+def test_views_are_uniform(run: Callable[[], Run], rig: SimpleNamespace) -> None:
+    honest = run()
+    honest.outcome.require_exact()
+    for role, views in VIEWS[honest.backend.name].items():
+        for view in views:
+            data = b"".join(view(honest))
+            assert view is nothing or rig.is_uniform(data), f"{role.title}: {view.__name__}"
+
+
+class Silence:
+    """A keystream of zeros."""
+
+    def __init__(self, key: bytes) -> None:
+        pass
+
+    def fill(self, zeros: Any, buffer: Any) -> None:
+        buffer[: len(zeros)] = zeros
+
+
+def same_value_everywhere(secrets: Any, threshold: int, points: Any, tape: Any) -> Any:
+    """Shares of a polynomial whose degree is zero."""
+    return np.tile(secrets, (len(points), 1))
+
+
+def open_box(recipient: bytes, context: bytes, plaintext: bytes, tape: Any) -> bytes:
+    return bytes(SEAL_OVERHEAD) + plaintext
+
+
+# A variant that leaks, for each view: backend, view, what to replace, and by what.
+BROKEN: list[tuple[str, Views, str, Any]] = [
+    ("masking", masked_vectors, "mpc.ring.Keystream", Silence),
+    ("masking", shares_of_peers, "mpc.shamir.split", same_value_everywhere),
+    ("sharing", boxes_taken_for_shares, "secagg.sharing.client.seal", open_box),
+    ("sharing", explicit_shares, "mpc.field.sub_into", lambda total, part: None),
+    ("sharing", seeds, "secagg.sharing.client.SEED_BYTES", 0),
+    ("sharing", all_but_the_last_aggregator, "mpc.field.expand", lambda key, n: np.zeros(n, np.uint64)),
+    (
+        "paillier",
+        ciphertexts,
+        "secagg.paillier.public.spread",
+        lambda power, items, most: [mpz(1)] * len(items),
+    ),
+    ("paillier", blinded_sums, "secagg.paillier.server.mpz", lambda value: mpz(0)),
+]
+
+
+@pytest.mark.parametrize("case", range(len(BROKEN)), ids=[f"{b}-{v.__name__}" for b, v, _, _ in BROKEN])
+def test_a_variant_that_leaks_is_caught(
+    run: Callable[[], Run], backend: Backend, rig: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, case: int
+) -> None:
+    name, view, target, replacement = BROKEN[case]
+    if backend.name != name:
+        return
+    if view is seeds:
+        genuine = backend._client  # type: ignore[attr-defined]
+        assert genuine
+    monkeypatch.setattr(target, replacement)
+    assert not rig.is_uniform(b"".join(view(run())))
+
+
+def test_every_view_has_a_variant_that_leaks() -> None:
+    views = {view for roles in VIEWS.values() for found in roles.values() for view in found}
+    assert {view for _, view, _, _ in BROKEN} == views - {nothing}
+    assert shamir.split is not same_value_everywhere
