@@ -9,7 +9,6 @@ import contextlib
 import io
 import sys
 
-
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -20,8 +19,8 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
     finally:
-        # An interrupt within exec(), as imports run it, marks CPython to die by the signal when it exits,
-        # even if the interrupt was handled. The next exec() takes the mark away.
+        # Under ``python -m``, CPython dies by the signal after an interrupt that went through an exec(), as
+        # imports run them, even if it was handled. Another exec() takes that mark away.
         exec("")
 
 

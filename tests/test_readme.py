@@ -26,7 +26,7 @@ def test_a_check_of_your_own() -> None:
     names: dict[str, type[secagg.Check]] = {}
     exec(compile(EXAMPLES[1], "README.md", "exec"), names)
     clients = ("ana", "bo", "cy", "dee", "ed", "flo")
-    quota = names["Quota"]({name: 2 for name in clients} | {"ana": 1, "bo": 0})  # type: ignore[call-arg]
+    quota = names["Quota"](dict.fromkeys(clients, 2) | {"ana": 1, "bo": 0})  # type: ignore[call-arg]
     updates = {name: np.full(3, 0.25) for name in clients}
     result = secagg.aggregate(updates, backend=secagg.Masking(), checks=[quota])
     assert result.rejected == {"bo": secagg.Rejection("quota", "its quota of rounds is used up")}

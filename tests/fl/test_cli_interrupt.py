@@ -48,6 +48,31 @@ def test_an_interrupt_says_what_is_lost(
     assert list((tmp_path / "r").iterdir()) == []
 
 
+def test_an_interrupt_of_compiled_text_ends_in_the_same_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text("""
+import sys
+import fl.loop
+from fl.cli import main
+
+def train(config, **options):
+    exec("raise KeyboardInterrupt")
+
+fl.loop.train = train
+sys.argv = ["secagg", "train"]
+main()
+""")
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert done.stderr.startswith("secagg train: interrupted before a round had started\n")
+
+
 def test_a_full_disk_in_mid_training(
     cli: Callable[..., Result],
     report_of: Callable[..., RoundReport],

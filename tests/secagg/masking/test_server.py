@@ -67,7 +67,7 @@ def test_shares_garbled_for_everybody_name_their_dealer(rig: SimpleNamespace) ->
     outcome = rig.play(Masking(), rig.vectors(N, 9, 16), liars={1: in_phase("share-keys", garble)})
     assert outcome.abort is not None
     assert outcome.abort.evidence == {"client": "c1"}
-    assert outcome.abort.reason == "1 clients hold a dealer's shares; the threshold is 4"
+    assert outcome.abort.reason == "1 clients hold its shares; the threshold is 4"
 
 
 @pytest.mark.parametrize("gone", ["nobody", "the dealer"])
