@@ -104,11 +104,12 @@ def seeds(run: Run) -> list[bytes]:
 
 def all_but_the_last_aggregator(run: Run) -> list[bytes]:
     """m - 1 aggregators that put their shares together."""
+    colluding = {j: opened_shares(run, j) for j in range(1, run.backend.aggregators - 1)}
     found = []
     for client, explicit in opened_shares(run, 0).items():
         words = np.frombuffer(explicit, np.uint64).copy()
-        for j in range(1, run.backend.aggregators - 1):
-            key = share_key(opened_shares(run, j)[client], run.cohort.digest, client, j)
+        for j, shares in colluding.items():
+            key = share_key(shares[client], run.cohort.digest, client, j)
             field.add_into(words, field.expand(key, run.cohort.length))
         found.append(field.to_bytes(words))
     return found
