@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from html import escape
+from statistics import median
 from typing import Any
 
 from fl.config import BELONGS_TO, TrainingConfig
@@ -72,9 +73,9 @@ def _tiles(document: Document) -> str:
     lost = f"{dropped} dropped out, {refused} refused"
     if len(summed) < len(rounds):
         lost += f"; {_count(len(rounds) - len(summed), 'round')} aborted"
-    upload = _mean(entry["upload_bytes_per_client"] for entry in rounds)
-    training = _mean(entry["training_seconds"] for entry in rounds)
-    other = _mean(entry["seconds"] for entry in rounds) - training
+    upload = _median(entry["upload_bytes_per_client"] for entry in rounds)
+    training = _median(entry["training_seconds"] for entry in rounds)
+    other = _median(entry["seconds"] - entry["training_seconds"] for entry in rounds)
     tiles = [
         (f"{document['final_accuracy']:.4f}", before),
         (f"{counted:,} of {taking_part:,}", f"contributions counted: {lost}"),
@@ -135,15 +136,15 @@ def _clients(document: Document) -> str:
 
 def _amounts(document: Document) -> str:
     rounds = document["rounds"]
-    sent = _mean_by_phase([entry["phase_bytes"] for entry in rounds])
-    spent = _mean_by_phase([entry["phase_seconds"] for entry in rounds if not entry["aborted"]])
-    training = _mean(entry["training_seconds"] for entry in rounds)
+    sent = _median_by_phase([entry["phase_bytes"] for entry in rounds])
+    spent = _median_by_phase([entry["phase_seconds"] for entry in rounds if not entry["aborted"]])
+    training = _median(entry["training_seconds"] for entry in rounds)
     out = ""
     if sent:
-        text = "Mean of a round, all parties of a role together, by who sends."
+        text = "A typical round (the median), all parties of a role together, by who sends."
         out += _section("Bytes on the wire", text, _role_legend(sent) + bars(sent, "bytes"))
     if spent:
-        text = "Mean of a round, all parties of a role together, by who computes."
+        text = "A typical round (the median), all parties of a role together, by who computes."
         rows = {"local training": {"training": training}, **spent}
         out += _section("Time", text, _role_legend(rows) + bars(rows, "seconds"))
     return out
@@ -199,21 +200,25 @@ def _role_legend(rows: Mapping[str, Mapping[str, float]]) -> str:
     return f'<div class="legend">{shown}</div>'
 
 
-def _mean_by_phase(rounds: list[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
-    """Phase → role → mean over the rounds; phases in their order, roles in that of ``ROLES``."""
-    sums: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+def _median_by_phase(rounds: list[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Phase → role → median over the rounds; phases in their order, roles in that of ``ROLES``.
+
+    A median, because the first round also compiles what later rounds only run.
+    """
+    amounts: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for phases in rounds:
         for phase, roles in phases.items():
             for role, amount in roles.items():
-                sums[phase][role] += amount / len(rounds)
+                amounts[phase][role].append(amount)
     return {
-        phase: {role: roles[role] for role in sorted(roles, key=ROLES.index)} for phase, roles in sums.items()
+        phase: {role: _median(roles[role]) for role in sorted(roles, key=ROLES.index)}
+        for phase, roles in amounts.items()
     }
 
 
-def _mean(values: Iterable[float]) -> float:
+def _median(values: Iterable[float]) -> float:
     found = list(values)
-    return sum(found) / len(found) if found else 0.0
+    return median(found) if found else 0.0
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -93,7 +93,7 @@ class Network:
                 self.transcript.add(message, "tampered")
             for copy in arriving:
                 missed = 0 if self._delay is None else self._delay(copy)
-                if missed:
+                if missed > 0:
                     self._late.append((missed, copy))
                 else:
                     self._enqueue(copy)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from mpc.cost import Cost, LinkCost
+from mpc.errors import LocalError
 from mpc.leakage import Leakage
 from mpc.party import Party, PartyId, Role, overhead
 from mpc.tape import RandomTape
@@ -54,7 +55,13 @@ class Backend(ABC):
     def client(
         self, cohort: Cohort, me: str, vector: Vector, *, checks: Sequence[Check] = (), tape: RandomTape
     ) -> Party[None]:
-        """One client. ``vector``: signed integers, shape (cohort.length,), within ±cohort.max_entry."""
+        """One client. ``vector``: signed integers, shape (cohort.length,), within ±cohort.max_entry.
+
+        ``LocalError`` for a cohort whose threshold is below this backend's: whoever made the cohort, the
+        client does not take part in a round that would open a sum over fewer than it has agreed to.
+        """
+        if cohort.threshold < (least := self.resolve_threshold(cohort.size)):
+            raise LocalError("cohort.threshold", cohort.threshold, f"this client asks for at least {least}")
         inner = self._client(cohort, me, vector, checks, tape)
         return LinkedParty.client(inner, cohort, tape.read(KEY_BYTES))
 

@@ -140,15 +140,21 @@ def _between(argument: str, value: int, low: int, high: int) -> None:
         raise LocalError(argument, value, f"must be a whole number from {low} to {high}")
 
 
+def _utf8_bytes(name: str) -> int:
+    """How long a name is on the wire; 0 for one that has no encoding, such as a lone surrogate."""
+    try:
+        return len(name.encode())
+    except UnicodeEncodeError:
+        return 0
+
+
 def check_members(members: tuple[str, ...]) -> None:
     """``LocalError`` unless these are 2 to 2^20 distinct names of 1 to 200 bytes of UTF-8 each."""
     if not isinstance(members, tuple) or not MIN_MEMBERS <= len(members) <= MAX_MEMBERS:
         count = len(members) if isinstance(members, tuple) else members
         raise LocalError("number of clients", count, f"must be from {MIN_MEMBERS} to {MAX_MEMBERS}")
     for name in members:
-        # A lone surrogate has no UTF-8; "replace" is for measuring it only.
-        size = len(name.encode(errors="replace")) if isinstance(name, str) else 0
-        if not 0 < size <= MAX_NAME_BYTES or any("\ud800" <= letter <= "\udfff" for letter in name):
+        if not isinstance(name, str) or not 0 < _utf8_bytes(name) <= MAX_NAME_BYTES:
             raise LocalError("client name", name, f"must be text of 1 to {MAX_NAME_BYTES} bytes")
     if len(set(members)) < len(members):
         repeated = sorted(name for name, count in Counter(members).items() if count > 1)

@@ -74,6 +74,8 @@ class FixedPoint:
             or not 1 <= max_weight <= MAX_WEIGHT
         ):
             raise LocalError("max_weight", max_weight, "must be a whole number from 1 to 2^53")
+        if isinstance(clients, bool) or not isinstance(clients, int) or clients < 1:
+            raise LocalError("clients", clients, "must be a whole number of at least 1")
         if min(sizes, default=0) < 0 or sum(sizes) == 0:
             raise LocalError("update", list(sizes), "must have at least one coordinate")
         for name, bound in (metrics or {}).items():

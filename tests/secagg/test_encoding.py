@@ -299,6 +299,8 @@ def test_impossible_encodings_are_refused(changes: dict[str, Any], complaint: st
         ({"metrics": {"loss": 0}}, r"metrics\['loss'\] is 0: must be a finite number above 0"),
         ({"metrics": {"loss": float("inf")}}, r"metrics\['loss'\] is inf: must be a finite number"),
         ({"metrics": {"loss": "1"}}, r"metrics\['loss'\] is '1': must be a finite number"),
+        ({"clients": 0}, "clients is 0: must be a whole number of at least 1"),
+        ({"clients": 2.0}, r"clients is 2.0: must be a whole number of at least 1"),
         ({"clients": 2**17}, "bits is 48: the sum over 131072 clients would need 65 bits and could overflow"),
     ],
 )
