@@ -65,8 +65,9 @@ class Liar:
     def __init__(self, inner: Any, lie: Lie) -> None:
         self._inner = inner
         self._lie = lie
-        self.id = inner.id
-        self.result = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
     def start(self) -> list[Message]:
         return self._all(self._inner.start()) + list(getattr(self._lie, "opening", ()))
@@ -82,7 +83,7 @@ class Liar:
 
 
 class WithLiars:
-    """A backend some of whose clients and helpers lie. Their links are their own, so the tags are right."""
+    """A backend some of whose parties lie. Their links are their own, so the tags are right."""
 
     def __init__(self, backend: Backend, liars: Mapping[PartyId, Lie]) -> None:
         self._backend = backend
@@ -93,6 +94,9 @@ class WithLiars:
 
     def client(self, cohort: Cohort, me: str, *rest: Any, **named: Any) -> Any:
         return self._corrupt(self._backend.client(cohort, me, *rest, **named))
+
+    def server(self, *rest: Any, **named: Any) -> Any:
+        return self._corrupt(self._backend.server(*rest, **named))
 
     def helpers(self, *rest: Any, **named: Any) -> Any:
         return {who: self._corrupt(helper) for who, helper in self._backend.helpers(*rest, **named).items()}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mpc.errors import AbortError, LocalError
-from mpc.party import Message
+from mpc.party import SERVER, Message, client_id
 from mpc.tape import RandomTape
 from secagg import ACCEPT, Abort, Check, Cohort, InsecurePlain, Reject, Verdict
 from secagg.backend import Backend
@@ -209,6 +209,21 @@ def test_a_proof_of_the_wrong_size(make: Any, rig: SimpleNamespace, vectors: Any
     outcome.require_exact()
     assert outcome.rejected[0].check == "structural"
     assert outcome.rejected[0].reason == f"wrong length: {size} bytes in phase 'check', where 32 were due"
+
+
+def test_a_client_answers_one_challenge(make: Any, rig: SimpleNamespace, vectors: Any) -> None:
+    """A second one, under another seed, is refused: proofs under many seeds would say more and more."""
+
+    def curious(message: Message) -> list[Message]:
+        asked = message.phase == "check" and message.receiver == client_id(2)
+        return [message, replace(message, payload=bytes(32))] if asked else [message]
+
+    outcome = rig.play(make, vectors, checks=[Fingerprint(named(vectors))], liars={SERVER: curious})
+    outcome.require_exact()
+    assert outcome.survivors == ALL
+    refusals = [(refusal.party, refusal.error.reason) for refusal in outcome.transcript.refusals]
+    assert refusals[0] == (client_id(2), "not expected in state 'proved'")
+    assert {party for party, _ in refusals} == {client_id(2)}
 
 
 def test_no_proof_no_place_in_the_sum(make: Any, rig: SimpleNamespace, vectors: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -132,6 +133,18 @@ def test_a_vector_that_does_not_fit_is_refused(
     cohort = rig.cohort(backend, 4, 3, 4)
     with pytest.raises(LocalError, match=complaint):
         backend.client(cohort, "c1", vector, tape=SeededTape(b""))
+
+
+def test_a_client_does_not_lower_its_threshold(make: Any, rig: SimpleNamespace) -> None:
+    """Whoever made the cohort: a client of a backend for two thirds is in no round for less."""
+    cohort = rig.cohort(make(), 9, 3, 16)
+    for threshold in range(2, 10):
+        told = replace(cohort, threshold=threshold)
+        if threshold >= 6:
+            make().client(told, "c1", np.zeros(3, np.int64), tape=SeededTape(b""))
+            continue
+        with pytest.raises(LocalError, match=f"cohort.threshold is {threshold}: .* at least 6"):
+            make().client(told, "c1", np.zeros(3, np.int64), tape=SeededTape(b""))
 
 
 def test_parties_start_once(backend: Backend, rig: SimpleNamespace) -> None:

@@ -72,6 +72,13 @@ class TestMasksFromATwisterSeededWith32Bits:
         assert 115 <= counts[-1] <= 285
 
 
+class AnyThreshold(Masking):
+    """Masking that lets itself be told any threshold."""
+
+    def resolve_threshold(self, members: int) -> int:
+        return int(self.threshold)
+
+
 class TestOneClientBothAliveAndDead:
     """A server that lists a client as both gets both shares of it, and opens its vector (Flower)."""
 
@@ -79,11 +86,12 @@ class TestOneClientBothAliveAndDead:
 
     def opened(self, rig: SimpleNamespace, threshold: int, alive_to: set[int]) -> set[str]:
         """Which secrets of the victim a server opens that calls it alive to some and dead to the others."""
-        cohort = rig.cohort(Masking(), self.N, 3, 16, threshold=threshold)
+        backend = AnyThreshold(threshold)
+        cohort = rig.cohort(backend, self.N, 3, 16)
         vectors = rig.vectors(self.N, 3, 16)
-        server: Any = Masking().server(cohort, link_key=rig.link_key, tape=SeededTape(b"server"))
+        server: Any = backend.server(cohort, link_key=rig.link_key, tape=SeededTape(b"server"))
         clients: dict[Any, Any] = {
-            client_id(i): Masking().client(cohort, f"c{i}", vectors[i], tape=SeededTape(b"%d" % i))
+            client_id(i): backend.client(cohort, f"c{i}", vectors[i], tape=SeededTape(b"%d" % i))
             for i in range(self.N)
         }
         waiting = [message for client in clients.values() for message in client.start()]

@@ -151,11 +151,14 @@ def test_shares_of_somebody_who_dealt_none_are_refused(rig: SimpleNamespace) -> 
         shares = np.concatenate([revealed.shares, np.ones((1, LIMBS), np.uint64)])
         return UnmaskShares(tuple(range(N)), shares).encode(N)
 
-    outcome = rig.play(
-        Masking(), rig.vectors(N, 9, 16), drop={5: "share-keys"}, liars={2: in_phase("unmask", lie)}
-    )
+    drop, liars = {5: "share-keys"}, {2: in_phase("unmask", lie)}
+    outcome = rig.play(Masking(), rig.vectors(N, 9, 16), drop=drop, liars=liars)
     outcome.require_exact()
     assert outcome.survivors == tuple(range(5))
+    # Where its answer would be needed, it does not count as one.
+    outcome = rig.play(Masking(), rig.vectors(N, 9, 16), drop={**drop, 4: "unmask"}, liars=liars)
+    assert outcome.abort is not None
+    assert outcome.abort.reason == "3 of 6 clients answered the unmask request; the threshold is 4"
 
 
 def test_too_few_answers_abort_with_counts(rig: SimpleNamespace) -> None:

@@ -237,14 +237,14 @@ def test_public_halves_of_other_keys_are_refused(keys: KeyHolderKeys) -> None:
 def test_parties_that_lack_their_keys_say_so(lab: Any, keys: KeyHolderKeys) -> None:
     cohort, tape = lab.cohort(), SeededTape(b"")
     vector = lab.vectors(cohort)["client-0"]
-    bare = Paillier(insecure_key_bits=256)
+    bare = Paillier(threshold=2, insecure_key_bits=256)
     for make in (
         lambda: bare.client(cohort, "client-0", vector, tape=tape),
         lambda: bare.server(cohort, link_key=lab.server_link, tape=tape),
     ):
         with pytest.raises(LocalError, match=r"^public is None"):
             make()
-    pinned = Paillier(public=keys.public, insecure_key_bits=256)
+    pinned = Paillier(threshold=2, public=keys.public, insecure_key_bits=256)
     assert pinned.client(cohort, "client-0", vector, tape=tape).start()
     assert pinned.server(cohort, link_key=lab.server_link, tape=tape).start() == []
     with pytest.raises(LocalError, match=r"^keys is None: the key holder needs its private keys"):

@@ -247,7 +247,7 @@ def test_a_client_starts_once_and_keeps_no_vector(lab: Any) -> None:
 def test_a_client_that_has_pinned_another_key_is_named(lab: Any) -> None:
     cohort, backend = lab.cohort(), lab.backend()
     vectors = lab.vectors(cohort)
-    other = Paillier(insecure_key_bits=512).setup(SeededTape(b"another"))
+    other = Paillier(threshold=2, insecure_key_bits=512).setup(SeededTape(b"another"))
     parties: dict[Any, Party[Any]] = {
         SERVER: backend.server(cohort, link_key=lab.server_link, tape=SeededTape(b"server")),
         **backend.helpers(cohort, tape=SeededTape(b"")),
