@@ -26,6 +26,7 @@ from secagg.backend import Backend
 from secagg.checks.base import Check
 from secagg.client import RoundClient, Vector
 from secagg.cohort import KEY_BYTES, Cohort
+from secagg.identity import Identity
 from secagg.link import LinkedParty
 from secagg.masking import Masking
 from secagg.masking.messages import ADVERTISE, KeyAdvertisement
@@ -133,12 +134,21 @@ class WithInsiders(Backend):
         return type(self)(self._inner.setup(tape), self._insiders)
 
     def client(
-        self, cohort: Cohort, me: str, vector: Vector, *, checks: Sequence[Check] = (), tape: RandomTape
+        self,
+        cohort: Cohort,
+        me: str,
+        vector: Vector,
+        *,
+        identity: Identity | None = None,
+        checks: Sequence[Check] = (),
+        tape: RandomTape,
     ) -> Party[None]:
         if (lie := self._insiders.get(me)) is None:
-            return self._inner.client(cohort, me, vector, checks=checks, tape=tape)
-        liar = _Insider(self._client(cohort, me, vector, checks, tape), lie, self._inner)
-        return LinkedParty.client(liar, cohort, tape.read(KEY_BYTES))
+            return self._inner.client(cohort, me, vector, identity=identity, checks=checks, tape=tape)
+        inner = self._client(cohort, me, vector, checks, tape)
+        inner.identity = identity
+        liar = _Insider(inner, lie, self._inner)
+        return LinkedParty.client(liar, cohort, tape.read(KEY_BYTES), identity)
 
     def server(
         self, cohort: Cohort, *, link_key: bytes, checks: Sequence[Check] = (), tape: RandomTape

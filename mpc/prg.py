@@ -24,8 +24,9 @@ _ZERO_NONCE = bytes(12)
 
 
 class Usage(IntEnum):
-    """Every domain that a secret is expanded in. Numbers are never reused; new ones go to the end."""
+    """Every domain that a secret is expanded in."""
 
+    # Numbers are never reused, and new ones go to the end. 12 is retired.
     SEEDED_TAPE = 1
     TAPE_CHILD = 2
     PAIRWISE_MASK = 3
@@ -37,8 +38,13 @@ class Usage(IntEnum):
     ADDITIVE_SHARE = 9
     ROUNDING = 10
     COHORT_DIGEST = 11
-    CHECK_SEED = 12
     SEED_COMMITMENT = 13
+    GRAPH = 14
+    MERKLE_TREE = 15
+    ROSTER = 16
+    LINK_GREETING = 17
+    KEY_ADVERTISEMENT = 18
+    CONSISTENCY = 19
 
 
 def tag(usage: Usage) -> bytes:

@@ -204,9 +204,7 @@ class _Masks:
 
     def __init__(self, streams: Sequence[tuple[bytes, int]], lane: LaneType) -> None:
         self.block = BLOCK_BYTES // lane.itemsize
-        self._streams = [
-            (Keystream(key).fill, np.add if sign == 1 else np.subtract) for key, sign in streams
-        ]
+        self._streams = [(Keystream(key).fill, np.add if sign == 1 else np.subtract) for key, sign in streams]
         self._zeros = memoryview(bytes(BLOCK_BYTES))
         self._buffer = bytearray(BLOCK_BYTES + 15)
         self._mask: Lanes = np.frombuffer(self._buffer, lane, self.block)

@@ -19,6 +19,7 @@ from secagg.backend import Backend
 from secagg.checks.base import Check, Rejection
 from secagg.cohort import NO_MODEL, Cohort, check_members
 from secagg.encoding import Decoded, Encoded, FixedPoint, Plan
+from secagg.identity import Identity
 from secagg.server import Aggregate
 from secagg.structure import Structure, require_same, take_apart
 
@@ -75,6 +76,7 @@ def aggregate(
     max_weight: int | None = None,
     metrics: Mapping[str, Mapping[str, float]] | None = None,
     metric_bounds: Mapping[str, float] | None = None,
+    identities: Mapping[str, Identity] | None = None,
     checks: Sequence[Check] = (),
     drop: Mapping[str, str] | None = None,
     session: bytes | None = None,
@@ -90,6 +92,8 @@ def aggregate(
     * ``weights``: name → whole number from 1 to ``max_weight``; without them every client weighs 1.
       ``max_weight`` is public, and the largest weight given if it is left out.
     * ``metrics``: name → metric → value; ``metric_bounds``: metric → bound. They travel as the update does.
+    * ``identities``: name → signing key. With them every message is bound to its sender's long-term key,
+      and ``Masking`` withstands a server that lies.
     * ``drop``: name → the phase from which the client is silent (one of ``backend.client_phases``, or
       ``"input"`` for whichever one carries the input).
     * ``tape``: randomness of the protocol; ``encoder_tape``: of the rounding, so that encoded inputs do
@@ -101,7 +105,13 @@ def aggregate(
     encoder_tape = SystemTape() if encoder_tape is None else encoder_tape
     encoding = FixedPoint() if encoding is None else encoding
     conditions = Conditions() if conditions is None else conditions
-    optional = {"weights": weights, "metrics": metrics, "metric_bounds": metric_bounds, "drop": drop}
+    optional = {
+        "weights": weights,
+        "metrics": metrics,
+        "metric_bounds": metric_bounds,
+        "identities": identities,
+        "drop": drop,
+    }
     _require_kind(
         (Backend, {"backend": backend}),
         (FixedPoint, {"encoding": encoding}),
@@ -125,11 +135,12 @@ def aggregate(
         bits=encoding.bits,
         server_key=X25519PrivateKey.from_private_bytes(link_key).public_key().public_bytes_raw(),
         model_hash=model_hash,
+        identities=_public_keys(members, identities),
     )
     silent = _who_drops(backend, cohort, drop or {})
     vectors = {name: one.vector for name, one in encoded.items()}
     total, transcript = run_round(
-        backend.setup(tape), cohort, vectors, link_key, checks, silent, tape, conditions
+        backend.setup(tape), cohort, vectors, link_key, checks, silent, tape, conditions, identities
     )
     decoded: Decoded = plan.decode(total.total)
     survivors = cohort.names(total.survivors)
@@ -159,14 +170,18 @@ def run_round(
     drop: Mapping[PartyId, str],
     tape: RandomTape,
     conditions: Conditions,
+    identities: Mapping[str, Identity] | None = None,
 ) -> tuple[Aggregate, Transcript]:
     """One round over an in-process network, on encoded vectors. ``backend`` is set up."""
+    signers = identities or {}
     server = backend.server(cohort, link_key=link_key, checks=checks, tape=tape.child("server"))
     parties: dict[PartyId, Party[object]] = {SERVER: server}
     parties.update(backend.helpers(cohort, tape=tape.child("helpers")))
     for index, name in enumerate(cohort.members):
         own = tape.child(f"client {index}")
-        parties[client_id(index)] = backend.client(cohort, name, vectors[name], checks=checks, tape=own)
+        parties[client_id(index)] = backend.client(
+            cohort, name, vectors[name], identity=signers.get(name), checks=checks, tape=own
+        )
     network = Network(
         parties,
         backend.phases,
@@ -183,6 +198,16 @@ def run_round(
         refusals = [str(refusal.error) for refusal in transcript.refusals]
         raise AbortError("the round ended without a sum", {"refusals": refusals})
     return server.result, transcript
+
+
+def _public_keys(members: Sequence[str], identities: Mapping[str, Identity] | None) -> tuple[bytes, ...]:
+    if identities is None:
+        return ()
+    if identities.keys() != set(members):
+        differing = sorted(map(str, identities.keys() ^ set(members)))
+        raise LocalError("identities", differing, "must name the same clients as updates")
+    _require_kind((Identity, {f"identities[{name!r}]": one for name, one in identities.items()}))
+    return tuple(identities[name].public for name in members)
 
 
 def _require_kind(*expected: tuple[type, Mapping[str, object]]) -> None:

@@ -15,7 +15,8 @@ from secagg.checks.base import Check
 from secagg.checks.messages import CHECK_PHASE, Challenge
 from secagg.client import RoundClient, Vector
 from secagg.cohort import KEY_BYTES, Cohort, resolve_threshold
-from secagg.link import TAG_BYTES, LinkedParty, LinkedServer
+from secagg.identity import Identity, check_identity
+from secagg.link import TAG_BYTES, LinkedParty, LinkedServer, greeting_bytes
 from secagg.server import Aggregate, RoundServer
 
 
@@ -53,17 +54,29 @@ class Backend(ABC):
         return self
 
     def client(
-        self, cohort: Cohort, me: str, vector: Vector, *, checks: Sequence[Check] = (), tape: RandomTape
+        self,
+        cohort: Cohort,
+        me: str,
+        vector: Vector,
+        *,
+        identity: Identity | None = None,
+        checks: Sequence[Check] = (),
+        tape: RandomTape,
     ) -> Party[None]:
         """One client. ``vector``: signed integers, shape (cohort.length,), within ±cohort.max_entry.
+
+        ``identity``: the client's signing key, if and only if the cohort pins identities: a client that has
+        one takes no part in a round where nobody signs.
 
         ``LocalError`` for a cohort whose threshold is below this backend's: whoever made the cohort, the
         client does not take part in a round that would open a sum over fewer than it has agreed to.
         """
         if cohort.threshold < (least := self.resolve_threshold(cohort.size)):
             raise LocalError("cohort.threshold", cohort.threshold, f"this client asks for at least {least}")
+        check_identity(cohort, me, identity)
         inner = self._client(cohort, me, vector, checks, tape)
-        return LinkedParty.client(inner, cohort, tape.read(KEY_BYTES))
+        inner.identity = identity
+        return LinkedParty.client(inner, cohort, tape.read(KEY_BYTES), identity)
 
     def server(
         self, cohort: Cohort, *, link_key: bytes, checks: Sequence[Check] = (), tape: RandomTape
@@ -81,7 +94,9 @@ class Backend(ABC):
         rounds, links = self._cost(cohort)
         first_phase = next(link.phase for link in links if link.sender is Role.CLIENT)
         links = [
-            self._linked(link, greets=link.sender is Role.CLIENT and link.phase == first_phase)
+            self._linked(
+                link, greeting_bytes(cohort) if (link.sender, link.phase) == (Role.CLIENT, first_phase) else 0
+            )
             for link in links
         ]
         sizes = [check.proof_bytes(cohort) for check in checks if check.proves]
@@ -90,13 +105,13 @@ class Backend(ABC):
             for sender, size in ((Role.SERVER, Challenge.SIZE), (Role.CLIENT, sum(sizes))):
                 receiver = Role.CLIENT if sender is Role.SERVER else Role.SERVER
                 proof = LinkCost(CHECK_PHASE, sender, receiver, cohort.size, size)
-                links.append(self._linked(proof, greets=False))
+                links.append(self._linked(proof))
         return Cost(rounds, tuple(links))
 
     @staticmethod
-    def _linked(link: LinkCost, *, greets: bool) -> LinkCost:
+    def _linked(link: LinkCost, greeting: int = 0) -> LinkCost:
         """A cost given in payload bytes, with header, tag, and the greeting of a first message."""
-        size = link.size + overhead(link.phase, TAG_BYTES) + (KEY_BYTES if greets else 0)
+        size = link.size + overhead(link.phase, TAG_BYTES) + greeting
         return LinkCost(link.phase, link.sender, link.receiver, link.messages, size)
 
     def _helper_keys(self) -> Mapping[PartyId, bytes]:

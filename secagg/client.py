@@ -15,6 +15,7 @@ from mpc.tape import RandomTape
 from secagg.checks.base import Check
 from secagg.checks.messages import CHECK_PHASE, Challenge, Proofs
 from secagg.cohort import Cohort
+from secagg.identity import Identity
 
 Vector = NDArray[np.signedinteger]
 
@@ -34,9 +35,13 @@ def check_vector(cohort: Cohort, vector: Vector) -> Vector:
 
 
 class RoundClient(StateMachine):
-    """Base of all clients: holds the input, answers the checks' challenge once."""
+    """Base of all clients: holds the input, answers the checks' challenge once.
+
+    ``identity`` is the signing key, where the cohort pins identities; the backend sets it.
+    """
 
     result: None = None
+    identity: Identity | None = None
 
     def __init__(
         self, cohort: Cohort, me: str, vector: Vector, checks: Sequence[Check], tape: RandomTape, state: str

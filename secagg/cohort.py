@@ -16,7 +16,7 @@ from mpc.ring import Ring
 from mpc.wire import Writer
 
 DIGEST_BYTES = 32
-KEY_BYTES = 32  # X25519
+KEY_BYTES = 32  # X25519 and Ed25519
 MIN_MEMBERS = 2  # the sum over a single client is that client's vector
 MAX_MEMBERS = 1 << 20
 MAX_NAME_BYTES = 200
@@ -36,6 +36,8 @@ class Cohort:
     * ``length``: coordinates of a client's vector, extra ones included.
     * ``bits``: an entry v of a client's vector satisfies \\|v\\| ≤ 2^(bits-1) - 1.
     * ``server_key``: the X25519 public key of the server's links, pinned by the clients.
+    * ``identities``: the members' Ed25519 public keys, in their order, as a roster pins them; none: clients
+      sign nothing, and the transport has to tell them apart.
     * ``model_hash``: SHA-256 of the model that the round starts from, so that a server which hands
       different clients different models (Pasquini et al. 2022, arXiv 2111.07380) cannot make them agree.
     """
@@ -48,6 +50,7 @@ class Cohort:
     bits: int
     server_key: bytes
     model_hash: bytes = NO_MODEL
+    identities: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         _exact("session", self.session, SESSION_BYTES)
@@ -55,6 +58,7 @@ class Cohort:
         _exact("model_hash", self.model_hash, DIGEST_BYTES)
         _between("round", self.round, 0, 2**32 - 1)
         check_members(self.members)
+        _check_identities(self.identities, self.size)
         _between("threshold", self.threshold, MIN_MEMBERS, self.size)
         _between("length", self.length, 1, MAX_LENGTH)
         _between("bits", self.bits, MIN_BITS, MAX_BITS)
@@ -69,6 +73,11 @@ class Cohort:
     @property
     def size(self) -> int:
         return len(self.members)
+
+    @property
+    def signed(self) -> bool:
+        """Whether members are bound to signing keys."""
+        return bool(self.identities)
 
     @property
     def max_entry(self) -> int:
@@ -92,6 +101,9 @@ class Cohort:
             writer.blob(name.encode())
         writer.u32(self.threshold).u64(self.length).u8(self.bits)
         writer.fixed(self.server_key, KEY_BYTES).fixed(self.model_hash, DIGEST_BYTES)
+        writer.u32(len(self.identities))
+        for identity in self.identities:
+            writer.fixed(identity, KEY_BYTES)
         return hashlib.sha256(tag(Usage.COHORT_DIGEST) + writer.finish()).digest()
 
     def index(self, name: str) -> int:
@@ -159,3 +171,13 @@ def check_members(members: tuple[str, ...]) -> None:
     if len(set(members)) < len(members):
         repeated = sorted(name for name, count in Counter(members).items() if count > 1)
         raise LocalError("client names", repeated, "each name may stand once")
+
+
+def _check_identities(identities: tuple[bytes, ...], members: int) -> None:
+    if not isinstance(identities, tuple) or len(identities) not in (0, members):
+        count = len(identities) if isinstance(identities, tuple) else type(identities).__name__
+        raise LocalError("identities", count, f"must be one key for each of the {members} clients, or none")
+    for identity in identities:
+        _exact("identity", identity, KEY_BYTES)
+    if len(set(identities)) < len(identities):
+        raise LocalError("identities", len(identities), "each key may stand once")

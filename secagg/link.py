@@ -8,7 +8,8 @@ that are pinned on both sides. A message that was changed, cut, moved to another
 is refused by name; one that arrives twice counts once.
 
 The link proves to a client that it talks to the pinned server, and to the server that all messages of a
-client come from one sender.
+client come from one sender. Where the cohort pins identities the greeting is signed, and that sender is the
+member.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from typing import Any, Generic, TypeVar
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from mpc.errors import PeerError
+from mpc.errors import DecodeError, PeerError
 from mpc.party import SERVER, Message, Party, PartyId, Role
 from mpc.prg import Usage, derive_key, equal
 from secagg.cohort import KEY_BYTES, Cohort
+from secagg.identity import SIGNATURE_BYTES, Identity, verify
 from secagg.server import Aggregate, RoundServer
 
 COUNTER_BYTES = 4
@@ -86,6 +88,15 @@ class Link:
         return "Link(<secret>)"
 
 
+def greeting_bytes(cohort: Cohort) -> int:
+    """What stands in front of a client's first message: its link key, and a signature if members sign."""
+    return KEY_BYTES + (SIGNATURE_BYTES if cohort.signed else 0)
+
+
+def _signed(cohort: Cohort, party: PartyId, key: bytes) -> bytes:
+    return cohort.digest + party.index.to_bytes(4, "little") + key
+
+
 def _gmac(key: bytes, counter: bytes, message: Message) -> bytes:
     encryptor = Cipher(algorithms.AES(key), modes.GCM(counter.ljust(12, b"\0"))).encryptor()
     encryptor.authenticate_additional_data(message.header())
@@ -103,9 +114,13 @@ class LinkedParty(Generic[R]):
         self._greeting = greeting
 
     @classmethod
-    def client(cls, inner: Party[R], cohort: Cohort, private_key: bytes) -> LinkedParty[R]:
+    def client(
+        cls, inner: Party[R], cohort: Cohort, private_key: bytes, identity: Identity | None = None
+    ) -> LinkedParty[R]:
         """With a fresh key for this round, which greets the server in the first message."""
         greeting = X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
+        if identity is not None:
+            greeting += identity.sign(Usage.LINK_GREETING, _signed(cohort, inner.id, greeting))
         return cls(inner, Link(cohort, inner.id, private_key, cohort.server_key, serves=False), greeting)
 
     @classmethod
@@ -189,13 +204,25 @@ class LinkedServer:
         if sender.role is not Role.CLIENT or sender.index >= self._cohort.size:
             raise PeerError(sender, message.phase, "is not in this round")
         check_round(self._cohort, message)
-        if len(message.payload) < KEY_BYTES:
+        size = greeting_bytes(self._cohort)
+        if len(message.payload) < size:
             raise PeerError(sender, message.phase, "its first message is too short to hold a link key")
         payload = memoryview(message.payload)
-        link = Link(self._cohort, sender, self._private_key, bytes(payload[:KEY_BYTES]), serves=True)
+        key = bytes(payload[:KEY_BYTES])
+        link = Link(self._cohort, sender, self._private_key, key, serves=True)
         link.open(message)
+        if self._cohort.signed:
+            self._check_signature(message, key, bytes(payload[KEY_BYTES:size]))
         self._links[sender] = link
-        return replace(message, payload=payload[KEY_BYTES:])
+        return replace(message, payload=payload[size:])
+
+    def _check_signature(self, message: Message, key: bytes, signature: bytes) -> None:
+        identity = self._cohort.identities[message.sender.index]
+        try:
+            verify(identity, Usage.LINK_GREETING, _signed(self._cohort, message.sender, key), signature)
+        except DecodeError:
+            reason = "its link key is not signed by the identity that the roster has for it"
+            raise PeerError(message.sender, message.phase, reason) from None
 
     def _close(self, messages: list[Message]) -> list[Message]:
         return [self._links[message.receiver].close(message) for message in messages]

@@ -16,15 +16,18 @@ from secagg.cohort import Cohort
 from secagg.masking.client import MaskingClient
 from secagg.masking.messages import (
     ADVERTISE,
+    CONSISTENCY,
     INPUT,
     PHASES,
     SHARE,
     UNMASK,
+    ConsistencyTags,
     KeyAdvertisement,
     KeyList,
     RelayedShares,
+    RelayedTags,
     SealedShares,
-    UnmaskRequest,
+    SurvivorSet,
     UnmaskShares,
 )
 from secagg.masking.server import MaskingServer
@@ -74,12 +77,15 @@ class Masking(Backend):
 
     def _cost(self, cohort: Cohort) -> tuple[int, list[LinkCost]]:
         n, up, down = cohort.size, (Role.CLIENT, Role.SERVER), (Role.SERVER, Role.CLIENT)
-        return 4, [
-            LinkCost(ADVERTISE, *up, n, KeyAdvertisement.SIZE),
-            LinkCost(SHARE, *down, n, KeyList.size(n, n)),
+        signed = cohort.signed
+        return 5, [
+            LinkCost(ADVERTISE, *up, n, KeyAdvertisement.size(signed)),
+            LinkCost(SHARE, *down, n, KeyList.size(n, n, signed)),
             LinkCost(SHARE, *up, n, SealedShares.size(n)),
             LinkCost(INPUT, *down, n, RelayedShares.size(n, n)),
             LinkCost(INPUT, *up, n, cohort.ring.packed_size(cohort.length)),
-            LinkCost(UNMASK, *down, n, UnmaskRequest.size(n)),
+            LinkCost(CONSISTENCY, *down, n, SurvivorSet.size(n)),
+            LinkCost(CONSISTENCY, *up, n, ConsistencyTags.size(n)),
+            LinkCost(UNMASK, *down, n, RelayedTags.size(n, n - 1)),
             LinkCost(UNMASK, *up, n, UnmaskShares.size(n, n)),
         ]

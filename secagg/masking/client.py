@@ -6,6 +6,7 @@ It refuses what a lying server could gain by: see each handler. After a refusal 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,25 +14,31 @@ import numpy as np
 from mpc import field, shamir
 from mpc.errors import DecodeError, LocalError, PeerError
 from mpc.party import Message
+from mpc.prg import Usage, equal
 from mpc.tape import RandomTape
+from mpc.wire import Writer
 from secagg.checks.base import Check
 from secagg.client import RoundClient, Vector
 from secagg.cohort import Cohort
+from secagg.identity import verify
 from secagg.masking import keys
 from secagg.masking.messages import (
     ADVERTISE,
     CHECK,
+    CONSISTENCY,
     INPUT,
     LIMBS,
     SHARE,
     UNMASK,
+    ConsistencyTags,
     KeyAdvertisement,
     KeyList,
     MaskedInput,
     RelayedShares,
+    RelayedTags,
     SealedShares,
     Shares,
-    UnmaskRequest,
+    SurvivorSet,
     UnmaskShares,
 )
 
@@ -43,14 +50,21 @@ class MaskingClient(RoundClient):
         ("advertised", SHARE): "_on_key_list",
         ("shared", INPUT): "_on_relayed_shares",
         ("masked", CHECK): "_on_challenge",
-        ("masked", UNMASK): "_on_unmask_request",
-        ("proved", UNMASK): "_on_unmask_request",
+        ("masked", CONSISTENCY): "_on_survivor_set",
+        ("proved", CONSISTENCY): "_on_survivor_set",
+        ("attested", UNMASK): "_on_relayed_tags",
     }
 
     def __init__(
-        self, cohort: Cohort, me: str, vector: Vector, checks: Sequence[Check], tape: RandomTape
+        self,
+        cohort: Cohort,
+        me: str,
+        vector: Vector,
+        checks: Sequence[Check],
+        tape: RandomTape,
     ) -> None:
         super().__init__(cohort, me, vector, checks, tape, "ready")
+        self._survivors: tuple[int, ...] = ()
         self._channel = keys.KeyPair.generate(tape)
         self._mask = keys.KeyPair.generate(tape)
         self._self_seed = tape.read(keys.SECRET_BYTES)
@@ -64,12 +78,17 @@ class MaskingClient(RoundClient):
             raise LocalError("state", self.state, "a client starts once")
         self.state = "advertised"
         advertisement = KeyAdvertisement(self._channel.public, self._mask.public)
+        if self.identity is not None:
+            content = advertisement.content(self.cohort.digest, self.index)
+            advertisement = replace(
+                advertisement, signature=self.identity.sign(Usage.KEY_ADVERTISEMENT, content)
+            )
         return [self._to_server(ADVERTISE, advertisement.encode())]
 
     # Round 1: ShareKeys.
 
     def _on_key_list(self, message: Message) -> list[Message]:
-        listed = KeyList.decode(message.payload, self.cohort.size)
+        listed = KeyList.decode(message.payload, self.cohort.size, self.cohort.signed)
         self._check_key_list(message, listed)
         self._peers = listed.keys
         dealt = self._deal(tuple(listed.keys))
@@ -95,9 +114,19 @@ class MaskingClient(RoundClient):
         own = listed.keys[self.index]
         if (own.channel_key, own.mask_key) != (self._channel.public, self._mask.public):
             raise self._refuse(message, "the key list holds other keys for me than those I advertised")
-        public = [key for peer in listed.keys.values() for key in (peer.channel_key, peer.mask_key)]
-        if len(set(public)) < len(public):
-            raise self._refuse(message, "a public key stands twice in the key list")
+        if self.cohort.signed:
+            for index, advertisement in listed.keys.items():
+                self._check_advertisement(message, index, advertisement)
+
+    def _check_advertisement(self, message: Message, index: int, advertisement: KeyAdvertisement) -> None:
+        """Keys that the member itself signed, for this very round: the server cannot put in its own."""
+        content = advertisement.content(self.cohort.digest, index)
+        identity = self.cohort.identities[index]
+        try:
+            verify(identity, Usage.KEY_ADVERTISEMENT, content, advertisement.signature)
+        except DecodeError:
+            name = self.cohort.members[index]
+            raise self._refuse(message, f"the keys listed for {name} are not signed by {name}") from None
 
     def _deal(self, receivers: Sequence[int]) -> Shares:
         """Shares of the self-mask seed and of the masking key, shape (len(receivers), 2, LIMBS)."""
@@ -143,13 +172,48 @@ class MaskingClient(RoundClient):
             self._vector = np.empty(0, np.int64)
         return MaskedInput(packed)
 
+    # Round 3: ConsistencyCheck.
+
+    def _on_survivor_set(self, message: Message) -> list[Message]:
+        """Tell every other survivor, under the key shared with it alone, which sets the server showed me."""
+        survivors = SurvivorSet.decode(message.payload, self.cohort.size).survivors
+        self._check_set(message, survivors, "survivor set", self._dealers)
+        self._survivors = survivors
+        tags = {peer: self._tag(self.index, peer) for peer in survivors if peer != self.index}
+        self.state = "attested"
+        return [self._to_server(CONSISTENCY, ConsistencyTags(tags).encode())]
+
+    def _tag(self, sender: int, receiver: int) -> bytes:
+        """The tag of one of us for the other, if the server showed ``sender`` what it showed me."""
+        members = self.cohort.size
+        sets = Writer().members(self._dealers, members).members(self._survivors, members).finish()
+        peer = receiver if sender == self.index else sender
+        return keys.consistency_tag(self._channel_secrets[peer], self.cohort.digest, sender, receiver, sets)
+
     # Round 4: Unmasking.
 
-    def _on_unmask_request(self, message: Message) -> list[Message]:
-        survivors = UnmaskRequest.decode(message.payload, self.cohort.size).survivors
-        self._check_set(message, survivors, "survivor set", self._dealers)
+    def _on_relayed_tags(self, message: Message) -> list[Message]:
+        """Reveal nothing unless a threshold of survivors, me among them, were shown the same sets.
+
+        Who was shown others, or lies, just does not count: no single peer can stop the round.
+        """
+        tags = RelayedTags.decode(message.payload, self.cohort.size).tags
+        if strangers := sorted(set(tags) - set(self._survivors)):
+            names = ", ".join(self.cohort.names(strangers))
+            raise self._refuse(message, f"tags of clients that are not survivors: {names}")
+        peers = [index for index in tags if index != self.index]
+        agreeing = 1 + sum(equal(tags[peer], self._tag(peer, self.index)) for peer in peers)
+        if agreeing < self.cohort.threshold:
+            raise self._refuse(
+                message,
+                f"{agreeing} survivors were shown the same sets as I; "
+                f"the threshold is {self.cohort.threshold}",
+            )
+        return self._reveal()
+
+    def _reveal(self) -> list[Message]:
         # One kind of share of each dealer, once: both would open its input.
-        alive = frozenset(survivors)
+        alive = frozenset(self._survivors)
         dealers = tuple(index for index in self._dealers if index in self._held)
         shares = [self._held[index][0 if index in alive else 1] for index in dealers]
         self._held.clear()

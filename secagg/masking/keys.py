@@ -16,6 +16,7 @@ from mpc.tape import RandomTape
 SECRET_BYTES = 32  # X25519 private keys and self-mask seeds alike
 SEAL_BYTES = 16
 COMMITMENT_BYTES = 32
+CONSISTENCY_BYTES = 16
 # Every sealing key seals one message, so a constant nonce never repeats under a key.
 _NONCE = bytes(12)
 
@@ -91,3 +92,9 @@ def unseal(shared: bytes, digest: bytes, sender: int, receiver: int, ciphertext:
         return AESGCM(key).decrypt(_NONCE, ciphertext, None)
     except InvalidTag:
         raise DecodeError("a sealed share does not open") from None
+
+
+def consistency_tag(shared: bytes, digest: bytes, sender: int, receiver: int, sets: bytes) -> bytes:
+    """By which ``sender`` tells ``receiver`` alone which sets the server showed it: a PRF of them."""
+    context = digest + _pair(sender, receiver) + sets
+    return derive_key(shared, Usage.CONSISTENCY, context, CONSISTENCY_BYTES)

@@ -18,14 +18,16 @@ from mpc.ring import Ring
 from mpc.wire import Reader, Writer
 from secagg.checks.messages import CHECK_PHASE
 from secagg.cohort import DIGEST_BYTES, KEY_BYTES
-from secagg.masking.keys import COMMITMENT_BYTES, SEAL_BYTES, SECRET_BYTES
+from secagg.identity import SIGNATURE_BYTES
+from secagg.masking.keys import COMMITMENT_BYTES, CONSISTENCY_BYTES, SEAL_BYTES, SECRET_BYTES
 
 ADVERTISE = "advertise-keys"
 SHARE = "share-keys"
 INPUT = "masked-input"
 CHECK = CHECK_PHASE
+CONSISTENCY = "consistency"
 UNMASK = "unmask"
-PHASES = (ADVERTISE, SHARE, INPUT, CHECK, UNMASK)
+PHASES = (ADVERTISE, SHARE, INPUT, CHECK, CONSISTENCY, UNMASK)
 
 LIMBS = shamir.limbs(SECRET_BYTES)
 SHARE_BYTES = 8 * LIMBS  # one share of one 32-byte secret
@@ -40,24 +42,32 @@ def bitmap_bytes(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class KeyAdvertisement:
-    """Client to server: the public halves of its two keys."""
+    """Client to server: the public halves of its two keys, signed where the cohort pins identities."""
 
     channel_key: bytes
     mask_key: bytes
+    signature: bytes = b""
 
-    SIZE = 2 * KEY_BYTES
+    @staticmethod
+    def size(signed: bool = False) -> int:
+        return 2 * KEY_BYTES + (SIGNATURE_BYTES if signed else 0)
+
+    def content(self, digest: bytes, index: int) -> bytes:
+        """What is signed: session, round, members and model by the cohort's digest, then whose keys."""
+        return digest + index.to_bytes(4, "little") + self.channel_key + self.mask_key
 
     def encode(self) -> bytes:
-        return Writer().fixed(self.channel_key, KEY_BYTES).fixed(self.mask_key, KEY_BYTES).finish()
+        return self.channel_key + self.mask_key + self.signature
 
     @classmethod
-    def read(cls, reader: Reader) -> KeyAdvertisement:
-        return cls(reader.fixed(KEY_BYTES), reader.fixed(KEY_BYTES))
+    def read(cls, reader: Reader, signed: bool = False) -> KeyAdvertisement:
+        signature_bytes = SIGNATURE_BYTES if signed else 0
+        return cls(reader.fixed(KEY_BYTES), reader.fixed(KEY_BYTES), reader.fixed(signature_bytes))
 
     @classmethod
-    def decode(cls, data: bytes | memoryview) -> KeyAdvertisement:
+    def decode(cls, data: bytes | memoryview, signed: bool = False) -> KeyAdvertisement:
         reader = Reader(data)
-        advertisement = cls.read(reader)
+        advertisement = cls.read(reader, signed)
         reader.finish()
         return advertisement
 
@@ -70,20 +80,20 @@ class KeyList:
     keys: Mapping[int, KeyAdvertisement]
 
     @staticmethod
-    def size(members: int, listed: int) -> int:
-        return DIGEST_BYTES + bitmap_bytes(members) + listed * KeyAdvertisement.SIZE
+    def size(members: int, listed: int, signed: bool = False) -> int:
+        return DIGEST_BYTES + bitmap_bytes(members) + listed * KeyAdvertisement.size(signed)
 
-    def encode(self, members: int) -> bytes:
+    def encode(self, members: int, signed: bool = False) -> bytes:
         writer = Writer().fixed(self.digest, DIGEST_BYTES).members(self.keys, members)
         for index in sorted(self.keys):
-            writer.fixed(self.keys[index].encode(), KeyAdvertisement.SIZE)
+            writer.fixed(self.keys[index].encode(), KeyAdvertisement.size(signed))
         return writer.finish()
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int) -> KeyList:
+    def decode(cls, data: bytes | memoryview, members: int, signed: bool = False) -> KeyList:
         reader = Reader(data)
         digest = reader.fixed(DIGEST_BYTES)
-        keys = {index: KeyAdvertisement.read(reader) for index in reader.members(members)}
+        keys = {index: KeyAdvertisement.read(reader, signed) for index in reader.members(members)}
         reader.finish()
         return cls(digest, keys)
 
@@ -160,7 +170,7 @@ class MaskedInput:
 
 
 @dataclass(frozen=True, slots=True)
-class UnmaskRequest:
+class SurvivorSet:
     """Server to survivor: whose inputs are in the sum."""
 
     survivors: tuple[int, ...]
@@ -173,11 +183,56 @@ class UnmaskRequest:
         return Writer().members(self.survivors, members).finish()
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int) -> UnmaskRequest:
+    def decode(cls, data: bytes | memoryview, members: int) -> SurvivorSet:
         reader = Reader(data)
         survivors = reader.members(members)
         reader.finish()
         return cls(survivors)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyTags:
+    """Survivor to server: for each other survivor, in order, a tag on the sets that the sender was shown."""
+
+    tags: Mapping[int, bytes]
+
+    @staticmethod
+    def size(survivors: int) -> int:
+        return (survivors - 1) * CONSISTENCY_BYTES
+
+    def encode(self) -> bytes:
+        return b"".join(self.tags[index] for index in sorted(self.tags))
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview, sender: int, survivors: tuple[int, ...]) -> ConsistencyTags:
+        reader = Reader(data)
+        tags = {index: reader.fixed(CONSISTENCY_BYTES) for index in survivors if index != sender}
+        reader.finish()
+        return cls(tags)
+
+
+@dataclass(frozen=True, slots=True)
+class RelayedTags:
+    """Server to survivor: the tags that others made for it, by who made them."""
+
+    tags: Mapping[int, bytes]
+
+    @staticmethod
+    def size(members: int, tags: int) -> int:
+        return bitmap_bytes(members) + tags * CONSISTENCY_BYTES
+
+    def encode(self, members: int) -> bytes:
+        writer = Writer().members(self.tags, members)
+        for index in sorted(self.tags):
+            writer.fixed(self.tags[index], CONSISTENCY_BYTES)
+        return writer.finish()
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview, members: int) -> RelayedTags:
+        reader = Reader(data)
+        tags = {index: reader.fixed(CONSISTENCY_BYTES) for index in reader.members(members)}
+        reader.finish()
+        return cls(tags)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

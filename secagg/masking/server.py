@@ -14,27 +14,31 @@ import numpy as np
 from mpc import shamir
 from mpc.errors import AbortError, DecodeError
 from mpc.party import Message, client_id
-from mpc.prg import equal
+from mpc.prg import Usage, equal
 from mpc.ring import add_masks
 from mpc.tape import RandomTape
 from secagg.checks.base import Check
 from secagg.cohort import Cohort
+from secagg.identity import verify
 from secagg.masking import keys
 from secagg.masking.messages import (
     ADVERTISE,
     CHECK,
+    CONSISTENCY,
     INPUT,
     LIMBS,
     PHASES,
     SHARE,
     UNMASK,
+    ConsistencyTags,
     KeyAdvertisement,
     KeyList,
     MaskedInput,
     RelayedShares,
+    RelayedTags,
     SealedShares,
     Shares,
-    UnmaskRequest,
+    SurvivorSet,
     UnmaskShares,
 )
 from secagg.server import RoundServer
@@ -50,6 +54,7 @@ class MaskingServer(RoundServer[MaskedInput]):
         (SHARE, SHARE): "_on_sealed_shares",
         (INPUT, INPUT): "_on_input",
         (CHECK, CHECK): "_on_proofs",
+        (CONSISTENCY, CONSISTENCY): "_on_consistency_tags",
         (UNMASK, UNMASK): "_on_unmask_shares",
     }
     closings: ClassVar[Mapping[str, str]] = {
@@ -57,6 +62,7 @@ class MaskingServer(RoundServer[MaskedInput]):
         SHARE: "_shares_closed",
         INPUT: "_inputs_closed",
         CHECK: "_proofs_closed",
+        CONSISTENCY: "_consistency_closed",
         UNMASK: "_unmask_closed",
     }
 
@@ -68,31 +74,38 @@ class MaskingServer(RoundServer[MaskedInput]):
         self._commitments: dict[int, bytes] = {}
         self._dealers: tuple[int, ...] = ()
         self._survivors: tuple[int, ...] = ()
+        self._tags: dict[int, Mapping[int, bytes]] = {}
         self._revealed: dict[int, UnmaskShares] = {}
         self._sum = np.zeros(cohort.length, cohort.ring.lane)
 
     def _payload_bytes(self, phase: str) -> int | None:
         return {
-            ADVERTISE: KeyAdvertisement.SIZE,
+            ADVERTISE: KeyAdvertisement.size(self.cohort.signed),
             SHARE: SealedShares.size(len(self._keys)),
             INPUT: self.cohort.ring.packed_size(self.cohort.length),
+            CONSISTENCY: ConsistencyTags.size(len(self._survivors)),
         }.get(phase)
 
     # Round 0: AdvertiseKeys.
 
     def _on_advertisement(self, message: Message) -> list[Message]:
-        advertisement = KeyAdvertisement.decode(message.payload)
+        index, signed = message.sender.index, self.cohort.signed
+        advertisement = KeyAdvertisement.decode(message.payload, signed)
+        if signed:  # or every honest peer would stop at it
+            content = advertisement.content(self.cohort.digest, index)
+            identity = self.cohort.identities[index]
+            verify(identity, Usage.KEY_ADVERTISEMENT, content, advertisement.signature)
         # A key of small order would make every honest peer stop: refuse it before they see it.
         for public in (advertisement.channel_key, advertisement.mask_key):
             self._key_check.with_peer(public)
-        self._keys[message.sender.index] = advertisement
+        self._keys[index] = advertisement
         return []
 
     def _advertisements_closed(self) -> list[Message]:
         listed = {index: self._keys[index] for index in sorted(self._heard)}
         self._require(listed, "advertised keys")
         self._keys = listed
-        payload = KeyList(self.cohort.digest, listed).encode(self.cohort.size)
+        payload = KeyList(self.cohort.digest, listed).encode(self.cohort.size, self.cohort.signed)
         self._collect(SHARE, listed)
         return [self._to(client_id(index), SHARE, payload) for index in listed]
 
@@ -128,13 +141,32 @@ class MaskingServer(RoundServer[MaskedInput]):
         self.cohort.ring.add_packed(self._sum, contribution.packed)
         return []
 
-    # Round 4: Unmasking.
+    # Round 3: ConsistencyCheck.
 
     def _open(self, accepted: tuple[int, ...]) -> list[Message]:
         self._survivors = accepted
-        payload = UnmaskRequest(accepted).encode(self.cohort.size)
-        self._collect(UNMASK, accepted)
-        return [self._to(client_id(index), UNMASK, payload) for index in accepted]
+        payload = SurvivorSet(accepted).encode(self.cohort.size)
+        self._collect(CONSISTENCY, accepted)
+        return [self._to(client_id(index), CONSISTENCY, payload) for index in accepted]
+
+    def _on_consistency_tags(self, message: Message) -> list[Message]:
+        index = message.sender.index
+        self._tags[index] = ConsistencyTags.decode(message.payload, index, self._survivors).tags
+        return []
+
+    def _consistency_closed(self) -> list[Message]:
+        attesting = sorted(self._heard)
+        self._require(attesting, "attested the survivor set")
+        self._collect(UNMASK, attesting)
+        messages = []
+        for receiver in attesting:
+            tags = {sender: self._tags[sender][receiver] for sender in attesting if sender != receiver}
+            payload = RelayedTags(tags).encode(self.cohort.size)
+            messages.append(self._to(client_id(receiver), UNMASK, payload))
+        self._tags.clear()
+        return messages
+
+    # Round 4: Unmasking.
 
     def _on_unmask_shares(self, message: Message) -> list[Message]:
         revealed = UnmaskShares.decode(message.payload, self.cohort.size)

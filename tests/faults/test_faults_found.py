@@ -20,7 +20,7 @@ from mpc.tape import SeededTape, SystemTape
 from secagg import Conditions, FixedPoint, Masking, aggregate
 from secagg.backend import Backend
 from secagg.masking import keys
-from secagg.masking.messages import KeyAdvertisement, UnmaskRequest, UnmaskShares
+from secagg.masking.messages import KeyAdvertisement, SurvivorSet, UnmaskShares
 
 DIGEST = bytes(range(32))
 
@@ -101,7 +101,7 @@ class TestOneClientBothAliveAndDead:
             if message.phase == "unmask" and message.sender == SERVER:
                 index = message.receiver.index
                 told = set(range(self.N)) - (set() if index in alive_to else {self.VICTIM})
-                payload = UnmaskRequest(tuple(sorted(told))).encode(self.N)
+                payload = SurvivorSet(tuple(sorted(told))).encode(self.N)
                 request = server._links[message.receiver].close(replace(message, payload=payload, tag=b""))
                 (answer,) = clients[message.receiver].receive(request)
                 revealed = UnmaskShares.decode(answer.payload, self.N)
@@ -128,8 +128,8 @@ class TestOneClientBothAliveAndDead:
 
     def test_one_set_says_who_is_alive_and_nobody_can_be_both(self) -> None:
         """There is no list of dropouts to contradict the list of survivors."""
-        request = UnmaskRequest((0, 3, 3, 5))
-        assert UnmaskRequest.decode(request.encode(8), 8).survivors == (0, 3, 5)
+        request = SurvivorSet((0, 3, 3, 5))
+        assert SurvivorSet.decode(request.encode(8), 8).survivors == (0, 3, 5)
 
     @pytest.mark.parametrize("friends", range(N))
     def test_telling_clients_different_things_never_opens_both(

@@ -26,7 +26,7 @@ from secagg.masking.messages import (
     KeyList,
     RelayedShares,
     SealedShares,
-    UnmaskRequest,
+    SurvivorSet,
     UnmaskShares,
 )
 
@@ -79,7 +79,7 @@ class Room:
         return RelayedShares(tuple(sorted(dealers)), sealed).encode(N)
 
     def request(self, survivors: Collection[int]) -> bytes:
-        return UnmaskRequest(tuple(sorted(survivors))).encode(N)
+        return SurvivorSet(tuple(sorted(survivors))).encode(N)
 
     def go_to(self, phase: str) -> None:
         """Play honestly until the client waits for a message of this phase."""

@@ -30,7 +30,7 @@ from secagg.masking.messages import (
     MaskedInput,
     RelayedShares,
     SealedShares,
-    UnmaskRequest,
+    SurvivorSet,
     UnmaskShares,
 )
 
@@ -79,9 +79,9 @@ def test_relayed_shares(dealers: tuple[int, ...], data: st.DataObject) -> None:
 
 @given(survivors=subsets)
 def test_unmask_requests(survivors: tuple[int, ...]) -> None:
-    data = UnmaskRequest(survivors).encode(N)
-    assert UnmaskRequest.decode(data, N).survivors == survivors
-    assert len(data) == UnmaskRequest.size(N) == 2
+    data = SurvivorSet(survivors).encode(N)
+    assert SurvivorSet.decode(data, N).survivors == survivors
+    assert len(data) == SurvivorSet.size(N) == 2
 
 
 @given(dealers=subsets)
@@ -95,7 +95,7 @@ def test_unmask_shares(dealers: tuple[int, ...]) -> None:
 
 
 def test_sizes_on_the_wire() -> None:
-    assert (LIMBS, SHARE_BYTES, DEALT_BYTES, SEALED_BYTES, KeyAdvertisement.SIZE) == (5, 40, 80, 96, 64)
+    assert (LIMBS, SHARE_BYTES, DEALT_BYTES, SEALED_BYTES, KeyAdvertisement.size()) == (5, 40, 80, 96, 64)
 
 
 DECODERS: dict[str, tuple[Any, Any]] = {
@@ -103,7 +103,7 @@ DECODERS: dict[str, tuple[Any, Any]] = {
     "key list": (lambda data: KeyList.decode(data, N), lambda m: m.encode(N)),
     "sealed": (lambda data: SealedShares.decode(data, 1, (0, 1, 4)), lambda m: m.encode()),
     "relayed": (lambda data: RelayedShares.decode(data, N, 4), lambda m: m.encode(N)),
-    "request": (lambda data: UnmaskRequest.decode(data, N), lambda m: m.encode(N)),
+    "request": (lambda data: SurvivorSet.decode(data, N), lambda m: m.encode(N)),
     "shares": (lambda data: UnmaskShares.decode(data, N), lambda m: m.encode(N)),
 }
 EXAMPLES = {
@@ -111,7 +111,7 @@ EXAMPLES = {
     "key list": KeyList(DIGEST, {index: advertisement(index) for index in (0, 3, 10)}).encode(N),
     "sealed": SealedShares(bytes(32), {0: bytes(96), 4: bytes(96)}).encode(),
     "relayed": RelayedShares((1, 4, 8), {1: bytes(96), 8: bytes(96)}).encode(N),
-    "request": UnmaskRequest((0, 5)).encode(N),
+    "request": SurvivorSet((0, 5)).encode(N),
     "shares": UnmaskShares((2, 7), shares(2)).encode(N),
 }
 

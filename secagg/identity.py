@@ -1,0 +1,176 @@
+"""Long-term signing keys, and the roster that pins them (spec section 7.1).
+
+An identity is an Ed25519 key pair (RFC 8032). A roster says which public key belongs to which name, under
+the signature of an authority whose key every party was given beforehand. With a roster a client cannot be
+impersonated, by the server or anyone else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from mpc.errors import DecodeError, LocalError
+from mpc.prg import Usage, tag
+from mpc.tape import RandomTape
+from mpc.wire import Writer
+from secagg.cohort import Cohort
+
+PUBLIC_BYTES = 32
+SECRET_BYTES = 32
+SIGNATURE_BYTES = 64
+_IDENTITY_FORMAT = "secagg identity 1"
+_ROSTER_FORMAT = "secagg roster 1"
+
+
+class Identity:
+    """One party's signing key."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) != SECRET_BYTES:
+            raise LocalError("len(secret)", len(secret), f"an Ed25519 key has {SECRET_BYTES} bytes")
+        self._key = Ed25519PrivateKey.from_private_bytes(secret)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    @classmethod
+    def generate(cls, tape: RandomTape) -> Identity:
+        return cls(tape.read(SECRET_BYTES))
+
+    def sign(self, usage: Usage, content: bytes) -> bytes:
+        """64 bytes over ``content``, which no other usage's verifier takes."""
+        return self._key.sign(tag(usage) + content)
+
+    def export_secret(self) -> bytes:
+        return self._key.private_bytes_raw()
+
+    def __repr__(self) -> str:
+        return f"Identity(<secret>, public={self.public.hex()[:16]}…)"
+
+
+def verify(public: bytes, usage: Usage, content: bytes, signature: bytes) -> None:
+    """Raises ``DecodeError`` unless ``signature`` is that of ``public`` on ``content`` in this usage."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, tag(usage) + content)
+    except (InvalidSignature, ValueError):
+        raise DecodeError("a signature does not verify") from None
+
+
+def check_identity(cohort: Cohort, me: str, identity: Identity | None) -> None:
+    """``LocalError`` unless this client signs just when its cohort does, with the key pinned there."""
+    if identity is None and not cohort.signed:
+        return
+    if identity is None:
+        raise LocalError("identity", None, f"the cohort pins identities, so client {me!r} has to sign")
+    if not cohort.signed:
+        raise LocalError("identity", identity, "the cohort pins none: nobody else in this round would sign")
+    if identity.public != cohort.identities[cohort.index(me)]:
+        raise LocalError("identity", identity, f"is not the one that the cohort pins for client {me!r}")
+
+
+def save_identity(path: Path, name: str, identity: Identity) -> None:
+    """A new file that only its owner may read; an existing one is never overwritten."""
+    content = {"format": _IDENTITY_FORMAT, "name": name, "secret": identity.export_secret().hex()}
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
+    except FileExistsError:
+        raise LocalError("path", str(path), "is there already; an identity is never overwritten") from None
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_identity(path: Path) -> tuple[str, Identity]:
+    """Name and identity; ``LocalError`` for a file that others may read, or that is no identity."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise LocalError("path", str(path), f"has permissions {mode:o}; a secret key must have 600")
+    content = _load(path, _IDENTITY_FORMAT)
+    try:
+        return str(content["name"]), Identity(bytes.fromhex(str(content["secret"])))
+    except (KeyError, ValueError):
+        raise LocalError("path", str(path), "is not a whole identity") from None
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Names and their public keys, under an authority's signature."""
+
+    keys: Mapping[str, bytes]
+    authority: bytes
+    signature: bytes
+
+    @classmethod
+    def signed(cls, keys: Mapping[str, bytes], authority: Identity) -> Roster:
+        for name, key in keys.items():
+            if len(key) != PUBLIC_BYTES:
+                raise LocalError(f"key of {name!r}", len(key), f"an Ed25519 key has {PUBLIC_BYTES} bytes")
+        if len(set(keys.values())) < len(keys):
+            raise LocalError("keys", len(keys), "every member must have a key of its own")
+        signature = authority.sign(Usage.ROSTER, _roster_content(keys))
+        return cls(dict(keys), authority.public, signature)
+
+    def check(self, authority: bytes) -> None:
+        """Raises ``DecodeError`` unless this roster is signed by the authority that we were given."""
+        if self.authority != authority:
+            raise DecodeError("the roster is signed by another authority")
+        verify(authority, Usage.ROSTER, _roster_content(self.keys), self.signature)
+
+    @cached_property
+    def content(self) -> bytes:
+        return _roster_content(self.keys)
+
+    def key(self, name: str) -> bytes:
+        if name not in self.keys:
+            raise LocalError("client", name, "is not on the roster")
+        return self.keys[name]
+
+    def identities(self, members: Sequence[str]) -> tuple[bytes, ...]:
+        """The members' keys in their order, as a cohort pins them."""
+        return tuple(self.key(name) for name in members)
+
+    def to_json(self) -> str:
+        members = {name: key.hex() for name, key in sorted(self.keys.items())}
+        fields = {"format": _ROSTER_FORMAT, "members": members}
+        fields |= {"authority": self.authority.hex(), "signature": self.signature.hex()}
+        return json.dumps(fields, indent=2) + "\n"
+
+    @classmethod
+    def load(cls, path: Path, authority: bytes) -> Roster:
+        """A roster whose signature by ``authority`` has been checked."""
+        content = _load(path, _ROSTER_FORMAT)
+        try:
+            keys = {str(name): bytes.fromhex(key) for name, key in content["members"].items()}
+            authority_key, signature = (bytes.fromhex(content[field]) for field in ("authority", "signature"))
+            found = cls(keys, authority_key, signature)
+        except (KeyError, ValueError, AttributeError, TypeError):
+            raise LocalError("path", str(path), "is not a whole roster") from None
+        found.check(authority)
+        return found
+
+
+def _roster_content(keys: Mapping[str, bytes]) -> bytes:
+    writer = Writer().u32(len(keys))
+    for name in sorted(keys):
+        writer.blob(name.encode()).fixed(keys[name], PUBLIC_BYTES)
+    return writer.finish()
+
+
+def _load(path: Path, expected: str) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise LocalError("path", str(path), f"cannot be read: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != expected:
+        raise LocalError("path", str(path), f"is not a file of format {expected!r}")
+    return content
