@@ -148,7 +148,7 @@ class WithInsiders(Backend):
         inner = self._client(cohort, me, vector, checks, tape)
         inner.identity = identity
         liar = _Insider(inner, lie, self._inner)
-        return LinkedParty.client(liar, cohort, tape.read(KEY_BYTES), identity)
+        return LinkedParty.client(liar, cohort, tape, identity)
 
     def server(
         self, cohort: Cohort, *, link_key: bytes, checks: Sequence[Check] = (), tape: RandomTape

@@ -6,14 +6,15 @@ messages may miss deadlines, and a tamper function may replace, remove or repeat
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
 
 from mpc.errors import LocalError, PeerError
 from mpc.party import Message, Party, PartyId, Role
 from mpc.tape import RandomTape
 from mpc.transcript import Record, Refusal, Transcript
+
+MESSAGES_A_PEER = 16  # in a phase; the protocols here need at most four
 
 Tamper = Callable[[Message], Iterable[Message]]
 Delay = Callable[[Message], int]
@@ -31,6 +32,10 @@ class Network:
       servers and helpers go before messages to clients, so that few large inputs are under way at once.
     * ``clock``: seconds, for the transcript; without one nothing is timed.
     * ``observe``: called with each record as it is made; progress bars hang on it.
+
+    A party may be a liar. What it sends in another's name or to itself is not delivered (fate ``forged``),
+    and one that sends more than ``MESSAGES_A_PEER`` messages for each party and phase is silenced, so that
+    every run ends.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Network:
         self._shuffle = shuffle
         self._clock = clock
         self._silent: set[PartyId] = set()
+        self._sent: Counter[PartyId] = Counter()
         self._to_servers: deque[Message] = deque()
         self._to_clients: deque[Message] = deque()
         self._late: list[tuple[int, Message]] = []
@@ -65,7 +71,7 @@ class Network:
     def run(self) -> Transcript:
         """Deliver until quiet, let a deadline pass, and so on until no deadline changes anything."""
         for party in self._parties.values():
-            self._accept(self._timed(party, party.start))
+            self._accept(party.id, self._timed(party, party.start))
             if self._shuffle is None:
                 self._deliver_all()
         self._deliver_all()
@@ -78,9 +84,15 @@ class Network:
             raise LocalError("phase", phase, f"must be one of {', '.join(self._order)}")
         return self._order[phase]
 
-    def _accept(self, messages: Iterable[Message]) -> None:
+    def _accept(self, party: PartyId, messages: Iterable[Message]) -> None:
         """Take messages off a party's hands, unless it has gone silent by then."""
         for message in messages:
+            if message.sender != party or message.receiver == party:
+                self.transcript.add(message, "forged")
+                continue
+            self._sent[party] += 1
+            if self._sent[party] > MESSAGES_A_PEER * len(self._parties) * len(self._order):
+                self._silent.add(party)
             # A phase that is not on the list can only be a liar's; its receiver will refuse it.
             if self._order.get(message.phase, -1) >= self._drop.get(message.sender, len(self._order)):
                 self._silent.add(message.sender)
@@ -128,18 +140,20 @@ class Network:
             except PeerError as error:
                 self.transcript.refusals.append(Refusal(party.id, error))
                 continue
-            self._accept(replies)
+            self._accept(party.id, replies)
 
     def _pass_deadline(self) -> bool:
         """One deadline for everybody; true if it made anyone speak or let a late message in."""
-        spoke = [self._timed(party, party.expire) for party in self._parties.values()]
-        self._accept(chain.from_iterable(spoke))
+        spoke = {party.id: self._timed(party, party.expire) for party in self._parties.values()}
+        heard = any(messages and party not in self._silent for party, messages in spoke.items())
+        for party, messages in spoke.items():
+            self._accept(party, messages)
         due = [message for missed, message in self._late if missed == 1]
         waited = bool(self._late)
         self._late = [(missed - 1, message) for missed, message in self._late if missed > 1]
         for message in due:
             self._enqueue(message)
-        return waited or any(spoke)
+        return waited or heard
 
     def _timed(
         self, party: Party[object], action: Callable[[], list[Message]], phase: str | None = None

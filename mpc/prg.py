@@ -26,7 +26,7 @@ _ZERO_NONCE = bytes(12)
 class Usage(IntEnum):
     """Every domain that a secret is expanded in."""
 
-    # Numbers are never reused, and new ones go to the end. 12 is retired.
+    # Numbers are never reused, and new ones go to the end.
     SEEDED_TAPE = 1
     TAPE_CHILD = 2
     PAIRWISE_MASK = 3
@@ -38,13 +38,11 @@ class Usage(IntEnum):
     ADDITIVE_SHARE = 9
     ROUNDING = 10
     COHORT_DIGEST = 11
-    SEED_COMMITMENT = 13
-    GRAPH = 14
-    MERKLE_TREE = 15
-    ROSTER = 16
-    LINK_GREETING = 17
-    KEY_ADVERTISEMENT = 18
-    CONSISTENCY = 19
+    SEED_COMMITMENT = 12
+    ROSTER = 13
+    LINK_GREETING = 14
+    KEY_ADVERTISEMENT = 15
+    CONSISTENCY = 16
 
 
 def tag(usage: Usage) -> bytes:

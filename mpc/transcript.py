@@ -15,8 +15,9 @@ from mpc.party import Message, PartyId, Role
 class Record:
     """One message as it crossed, or did not cross, the network.
 
-    ``fate`` is ``delivered``, ``dropped`` (its sender or receiver had gone silent) or ``tampered``
-    (removed or replaced on the way). ``message`` is kept only when payloads are recorded.
+    ``fate`` is ``delivered``, ``dropped`` (its sender or receiver had gone silent), ``tampered`` (removed or
+    replaced on the way) or ``forged`` (sent in another's name, or to oneself).
+    ``message`` is kept only when payloads are recorded.
     """
 
     step: int

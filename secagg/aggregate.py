@@ -174,11 +174,13 @@ def run_round(
 ) -> tuple[Aggregate, Transcript]:
     """One round over an in-process network, on encoded vectors. ``backend`` is set up."""
     signers = identities or {}
-    server = backend.server(cohort, link_key=link_key, checks=checks, tape=tape.child("server"))
+    # Labels of their own for each round: a seeded tape must not give a client the same keys twice.
+    label = f"{cohort.session.hex()} {cohort.round}"
+    server = backend.server(cohort, link_key=link_key, checks=checks, tape=tape.child(f"{label} server"))
     parties: dict[PartyId, Party[object]] = {SERVER: server}
-    parties.update(backend.helpers(cohort, tape=tape.child("helpers")))
+    parties.update(backend.helpers(cohort, tape=tape.child(f"{label} helpers")))
     for index, name in enumerate(cohort.members):
-        own = tape.child(f"client {index}")
+        own = tape.child(f"{label} client {index}")
         parties[client_id(index)] = backend.client(
             cohort, name, vectors[name], identity=signers.get(name), checks=checks, tape=own
         )

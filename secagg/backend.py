@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from mpc.cost import Cost, LinkCost
 from mpc.errors import LocalError
 from mpc.leakage import Leakage
@@ -76,14 +78,16 @@ class Backend(ABC):
         check_identity(cohort, me, identity)
         inner = self._client(cohort, me, vector, checks, tape)
         inner.identity = identity
-        return LinkedParty.client(inner, cohort, tape.read(KEY_BYTES), identity)
+        return LinkedParty.client(inner, cohort, tape, identity)
 
     def server(
         self, cohort: Cohort, *, link_key: bytes, checks: Sequence[Check] = (), tape: RandomTape
     ) -> Party[Aggregate]:
         """The server. ``link_key``: the X25519 private key whose public half the cohort pins."""
+        if _public_half(link_key) != cohort.server_key:
+            raise LocalError("link_key", "another key", "must be the private half of cohort.server_key")
         inner = self._server(cohort, checks, tape)
-        return LinkedServer(inner, cohort, link_key, self._helper_keys())
+        return LinkedServer(inner, cohort, link_key, self._helper_keys(), tape)
 
     def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Party[object]]:
         """The other parties of the protocol: aggregators or key holders, by id."""
@@ -132,3 +136,9 @@ class Backend(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(threshold={self.threshold:.4g})"
+
+
+def _public_half(link_key: bytes) -> bytes:
+    if len(link_key) != KEY_BYTES:
+        raise LocalError("len(link_key)", len(link_key), f"an X25519 key has {KEY_BYTES} bytes")
+    return X25519PrivateKey.from_private_bytes(link_key).public_key().public_bytes_raw()

@@ -1,8 +1,10 @@
 """Authenticated links between the server and everybody else (spec section 7).
 
 Every protocol here assumes that a message arrives as it was sent. A link makes that so: each message
-carries a counter and an AES-GMAC tag (NIST SP 800-38D) under a key of its direction, over header and
-payload. A client makes an X25519 key for each round and puts the public half in front of its first
+carries a nonce and an AES-GMAC tag (NIST SP 800-38D) under a key of its direction, over header and
+payload. It does not encrypt: the transport has to (spec section 7).
+
+A client makes an X25519 key for each round and puts the public half in front of its first
 message; the server's half is pinned in the cohort. Helpers (aggregators, key holders) use long-term keys
 that are pinned on both sides. A message that was changed, cut, moved to another round or another sender
 is refused by name; one that arrives twice counts once.
@@ -24,13 +26,16 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from mpc.errors import DecodeError, PeerError
 from mpc.party import SERVER, Message, Party, PartyId, Role
 from mpc.prg import Usage, derive_key, equal
+from mpc.tape import RandomTape
 from secagg.cohort import KEY_BYTES, Cohort
 from secagg.identity import SIGNATURE_BYTES, Identity, verify
 from secagg.server import Aggregate, RoundServer
 
-COUNTER_BYTES = 4
+SALT_BYTES = 8  # drawn for each end and run: a helper that starts again has the same key, and other nonces
+NONCE_BYTES = SALT_BYTES + 4
 GMAC_BYTES = 16
-TAG_BYTES = COUNTER_BYTES + GMAC_BYTES
+TAG_BYTES = NONCE_BYTES + GMAC_BYTES
+_SLICE = 1 << 30  # OpenSSL takes lengths as C ints
 
 R = TypeVar("R")
 
@@ -52,7 +57,14 @@ class Link:
     """Both directions of one link, seen from one end. Tags what goes out, checks what comes in."""
 
     def __init__(
-        self, cohort: Cohort, peer: PartyId, private_key: bytes, public_key: bytes, *, serves: bool
+        self,
+        cohort: Cohort,
+        peer: PartyId,
+        private_key: bytes,
+        public_key: bytes,
+        *,
+        serves: bool,
+        tape: RandomTape,
     ) -> None:
         """``peer``: the end that is not the server. ``serves``: this end is the server."""
         try:
@@ -65,24 +77,25 @@ class Link:
         keys = [derive_key(shared, usage, context) for usage in (Usage.LINK_TO_SERVER, Usage.LINK_TO_CLIENT)]
         self._in_key, self._out_key = keys if serves else reversed(keys)
         self._cohort = cohort
+        self._salt = tape.read(SALT_BYTES)
         self._sent = 0
         self._seen: set[bytes] = set()
 
     def close(self, message: Message) -> Message:
-        """The message with its tag. The counter is the nonce, so no nonce is used twice under a key."""
-        counter = self._sent.to_bytes(COUNTER_BYTES, "little")
+        """The message with its tag. The nonce is salt and counter, so none is used twice under a key."""
+        nonce = self._salt + self._sent.to_bytes(NONCE_BYTES - SALT_BYTES, "little")
         self._sent += 1
-        return replace(message, tag=counter + _gmac(self._out_key, counter, message))
+        return replace(message, tag=nonce + _gmac(self._out_key, nonce, message))
 
     def open(self, message: Message) -> None:
         """Raises ``PeerError`` for a bad tag and ``Duplicate`` for a repetition."""
         check_round(self._cohort, message)
-        counter, tag = message.tag[:COUNTER_BYTES], message.tag[COUNTER_BYTES:]
-        if len(tag) != GMAC_BYTES or not equal(tag, _gmac(self._in_key, counter, message)):
+        nonce, tag = message.tag[:NONCE_BYTES], message.tag[NONCE_BYTES:]
+        if len(tag) != GMAC_BYTES or not equal(tag, _gmac(self._in_key, nonce, message)):
             raise PeerError(message.sender, message.phase, "tampered: the link tag does not match")
-        if counter in self._seen:
+        if nonce in self._seen:
             raise Duplicate
-        self._seen.add(counter)
+        self._seen.add(nonce)
 
     def __repr__(self) -> str:
         return "Link(<secret>)"
@@ -97,10 +110,12 @@ def _signed(cohort: Cohort, party: PartyId, key: bytes) -> bytes:
     return cohort.digest + party.index.to_bytes(4, "little") + key
 
 
-def _gmac(key: bytes, counter: bytes, message: Message) -> bytes:
-    encryptor = Cipher(algorithms.AES(key), modes.GCM(counter.ljust(12, b"\0"))).encryptor()
+def _gmac(key: bytes, nonce: bytes, message: Message) -> bytes:
+    encryptor = Cipher(algorithms.AES(key), modes.GCM(nonce)).encryptor()
     encryptor.authenticate_additional_data(message.header())
-    encryptor.authenticate_additional_data(message.payload)
+    payload = memoryview(message.payload)
+    for start in range(0, len(payload), _SLICE):
+        encryptor.authenticate_additional_data(payload[start : start + _SLICE])
     encryptor.finalize()
     return encryptor.tag
 
@@ -115,18 +130,21 @@ class LinkedParty(Generic[R]):
 
     @classmethod
     def client(
-        cls, inner: Party[R], cohort: Cohort, private_key: bytes, identity: Identity | None = None
+        cls, inner: Party[R], cohort: Cohort, tape: RandomTape, identity: Identity | None = None
     ) -> LinkedParty[R]:
         """With a fresh key for this round, which greets the server in the first message."""
+        private_key = tape.read(KEY_BYTES)
         greeting = X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
         if identity is not None:
             greeting += identity.sign(Usage.LINK_GREETING, _signed(cohort, inner.id, greeting))
-        return cls(inner, Link(cohort, inner.id, private_key, cohort.server_key, serves=False), greeting)
+        return cls(
+            inner, Link(cohort, inner.id, private_key, cohort.server_key, serves=False, tape=tape), greeting
+        )
 
     @classmethod
-    def helper(cls, inner: Party[R], cohort: Cohort, private_key: bytes) -> LinkedParty[R]:
+    def helper(cls, inner: Party[R], cohort: Cohort, private_key: bytes, tape: RandomTape) -> LinkedParty[R]:
         """With its long-term key, which the server knows."""
-        return cls(inner, Link(cohort, inner.id, private_key, cohort.server_key, serves=False))
+        return cls(inner, Link(cohort, inner.id, private_key, cohort.server_key, serves=False, tape=tape))
 
     @property
     def id(self) -> PartyId:
@@ -163,13 +181,20 @@ class LinkedServer:
     """The server's end of all links. A message that no link lets through is reported to the server."""
 
     def __init__(
-        self, inner: RoundServer[Any], cohort: Cohort, private_key: bytes, helpers: Mapping[PartyId, bytes]
+        self,
+        inner: RoundServer[Any],
+        cohort: Cohort,
+        private_key: bytes,
+        helpers: Mapping[PartyId, bytes],
+        tape: RandomTape,
     ) -> None:
         self._inner = inner
         self._cohort = cohort
         self._private_key = private_key
+        self._tape = tape
         self._links = {
-            helper: Link(cohort, helper, private_key, key, serves=True) for helper, key in helpers.items()
+            helper: Link(cohort, helper, private_key, key, serves=True, tape=tape)
+            for helper, key in helpers.items()
         }
 
     @property
@@ -209,7 +234,7 @@ class LinkedServer:
             raise PeerError(sender, message.phase, "its first message is too short to hold a link key")
         payload = memoryview(message.payload)
         key = bytes(payload[:KEY_BYTES])
-        link = Link(self._cohort, sender, self._private_key, key, serves=True)
+        link = Link(self._cohort, sender, self._private_key, key, serves=True, tape=self._tape)
         link.open(message)
         if self._cohort.signed:
             self._check_signature(message, key, bytes(payload[KEY_BYTES:size]))

@@ -47,8 +47,9 @@ class Masking(Backend):
     input_phase = INPUT
     leakage = Leakage(
         assumption=(
-            "the server relays the clients' public keys unaltered, may lie in everything after that, and "
-            "works together with fewer than 2 · threshold - n clients"
+            "the server may lie, but relays the clients' public keys unaltered where the cohort pins no "
+            "identities, and works together with fewer than 2 · threshold - n clients; the transport is "
+            "confidential"
         ),
         learns={
             Role.CLIENT: ("who takes part, and who of them survived",),

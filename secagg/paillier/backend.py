@@ -56,7 +56,7 @@ class Paillier(Backend):
             "the server and the key holder do not work together; the server follows the protocol (one that "
             "lies can have a single client's vector opened under a false list of clients) and does not pass "
             "ciphertexts on to clients (who could contribute copies of another's); the key holder's answers "
-            "are right"
+            "are right; the transport is confidential, from the key holder above all"
         ),
         learns={
             Role.CLIENT: ("nothing",),
@@ -110,7 +110,7 @@ class Paillier(Backend):
                 "cohort.threshold", cohort.threshold, f"this key holder opens no sum over less than {least}"
             )
         holder = KeyHolder(cohort, self._keys)
-        return {KEY_HOLDER: LinkedParty.helper(holder, cohort, self._keys.link)}
+        return {KEY_HOLDER: LinkedParty.helper(holder, cohort, self._keys.link, tape)}
 
     def _helper_keys(self) -> Mapping[PartyId, bytes]:
         return {KEY_HOLDER: self._pinned().link}

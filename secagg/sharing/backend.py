@@ -60,9 +60,9 @@ class SecretSharing(Backend):
     input_phase = INPUT
     leakage = Leakage(
         assumption=(
-            "at least one aggregator is honest, and the server makes up no clients of its own, but may lie "
-            "in all else; clients may be malicious: each can add to the sum whatever it likes, of any size "
-            "until its norm is checked, and learns nothing"
+            "at least one aggregator is honest; the server seals no shares in a member's name, but may lie in "
+            "all else; the transport is confidential; clients may be malicious: each can add to the sum "
+            "whatever it likes, of any size until its norm is checked, and learns nothing"
         ),
         learns={
             Role.CLIENT: ("nothing",),
@@ -115,7 +115,9 @@ class SecretSharing(Backend):
         keys = [AggregatorKey.generate(source) for _ in range(self.aggregators)]
         return type(self)(self.aggregators, self.threshold, private_keys=keys)
 
-    def aggregator(self, cohort: Cohort, index: int, key: AggregatorKey) -> Party[object]:
+    def aggregator(
+        self, cohort: Cohort, index: int, key: AggregatorKey, *, tape: RandomTape
+    ) -> Party[object]:
         """One aggregator, from 0, where each runs in a process of its own.
 
         ``LocalError`` if ``key`` is not its private key, or the cohort's threshold is below this backend's.
@@ -128,14 +130,14 @@ class SecretSharing(Backend):
             )
         if key.public != self.public_keys[index]:
             raise LocalError("key", key, f"is not the private half of public_keys[{index}]")
-        return LinkedParty.helper(Aggregator(cohort, index, key), cohort, key.link)
+        return LinkedParty.helper(Aggregator(cohort, index, key), cohort, key.link, tape)
 
     def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Party[object]]:
         """All aggregators; ``LocalError`` where their private keys are not here."""
         if self._private is None:
             raise LocalError("private_keys", None, "a process that plays the aggregators needs their keys")
         return {
-            who: self.aggregator(cohort, who.index, self._private[who.index])
+            who: self.aggregator(cohort, who.index, self._private[who.index], tape=tape)
             for who in aggregator_ids(self.aggregators)
         }
 

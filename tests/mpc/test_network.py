@@ -218,3 +218,37 @@ def test_an_observer_sees_each_record_as_it_is_made() -> None:
         Scripted(SERVER), Scripted(client_id(0), [greeting(0)]), observe=seen.append
     ).run()
     assert seen == transcript.records
+
+
+def test_nobody_speaks_in_anothers_name_or_to_itself() -> None:
+    server = Scripted(SERVER)
+    liar = Scripted(client_id(0), [greeting(1), message("first", client_id(0), client_id(0)), greeting(0)])
+    transcript = network(server, liar, Scripted(client_id(1))).run()
+    assert [m.sender for m in server.heard] == [client_id(0)]
+    assert [record.fate for record in transcript.records] == ["forged", "forged", "delivered"]
+    assert liar.heard == []
+
+
+class Chatters(Scripted):
+    """Speaks at every deadline, and answers whatever it hears."""
+
+    def receive(self, message: Message) -> list[Message]:
+        self.heard.append(message)
+        return [greeting(self.id.index)] if self.id != SERVER else []
+
+    def expire(self) -> list[Message]:
+        return [greeting(self.id.index)]
+
+
+def test_a_party_that_never_stops_speaking_is_silenced() -> None:
+    server = Scripted(SERVER, answers={"first": [message("second", SERVER, client_id(0))]})
+    transcript = network(server, Chatters(client_id(0)), Scripted(client_id(1))).run()
+    assert len(server.heard) == 16 * 3 * len(PHASES)
+    assert transcript.records[-1].fate == "dropped"
+
+
+def test_two_that_never_stop_answering_each_other_are_silenced() -> None:
+    answers = {"first": [message("first", client_id(0), client_id(1))]}
+    one = Scripted(client_id(0), answers["first"], answers)
+    other = Scripted(client_id(1), answers={"first": [message("first", client_id(1), client_id(0))]})
+    assert len(network(one, other).run().records) < 16 * 2 * len(PHASES) * 3

@@ -34,8 +34,8 @@ def cohort(rig: SimpleNamespace) -> Any:
 def ends(cohort: Any, rig: SimpleNamespace, peer: PartyId = CLIENT) -> tuple[Link, Link]:
     """The client's end, and the server's."""
     return (
-        Link(cohort, peer, CLIENT_KEY, cohort.server_key, serves=False),
-        Link(cohort, peer, rig.link_key, public(CLIENT_KEY), serves=True),
+        Link(cohort, peer, CLIENT_KEY, cohort.server_key, serves=False, tape=SeededTape(b"client")),
+        Link(cohort, peer, rig.link_key, public(CLIENT_KEY), serves=True, tape=SeededTape(b"server")),
     )
 
 
@@ -134,16 +134,19 @@ def test_a_message_is_let_through_once(cohort: Any, rig: SimpleNamespace) -> Non
 
 def test_no_nonce_twice(cohort: Any, rig: SimpleNamespace) -> None:
     client, server = ends(cohort, rig)
-    nonces = [client.close(message(cohort)).tag[:4] for _ in range(300)]
+    nonces = [client.close(message(cohort)).tag[:12] for _ in range(300)]
     assert len(set(nonces)) == 300
-    # Both ends count from zero, under different keys.
-    assert server.close(message(cohort, upwards=False)).tag != client.close(message(cohort)).tag
+    assert {nonce[:8] for nonce in nonces} == {nonces[0][:8]}
+    # Who starts again has the same keys: another salt keeps the nonces apart.
+    again = Link(cohort, client_id(1), CLIENT_KEY, cohort.server_key, serves=False, tape=SeededTape(b"again"))
+    assert again.close(message(cohort)).tag[:8] != nonces[0][:8]
+    assert server.close(message(cohort, upwards=False)).tag[:8] != nonces[0][:8]
 
 
 @pytest.mark.parametrize("point", [bytes(32), b"\1" + bytes(31)])
 def test_keys_of_small_order_are_refused(cohort: Any, rig: SimpleNamespace, point: bytes) -> None:
     with pytest.raises(PeerError, match="its link key is a point of small order"):
-        Link(cohort, client_id(1), rig.link_key, point, serves=True)
+        Link(cohort, client_id(1), rig.link_key, point, serves=True, tape=SeededTape(b"server"))
 
 
 def test_a_link_shows_nothing_of_itself(cohort: Any, rig: SimpleNamespace) -> None:

@@ -47,7 +47,9 @@ class Room:
         }
         (first,) = self.party.start()
         self.mine = KeyAdvertisement.decode(first.payload[32:])
-        self.link = Link(cohort, client_id(ME), link_key, bytes(first.payload[:32]), serves=True)
+        self.link = Link(
+            cohort, client_id(ME), link_key, bytes(first.payload[:32]), serves=True, tape=SeededTape(b"link")
+        )
         self.listed = {i: KeyAdvertisement(c.public, m.public) for i, (c, m) in self.pairs.items()}
         self.listed[ME] = self.mine
         self.dealt = {i: field.expand(bytes([i]) * 16, 2 * LIMBS).reshape(2, LIMBS) for i in self.pairs}

@@ -24,7 +24,9 @@ class LyingServer:
     def __init__(self, lab: Any, cohort: Cohort) -> None:
         self.cohort = cohort
         self.key = lab.keys.public.encryption
-        self.link = Link(cohort, KEY_HOLDER, lab.server_link, lab.keys.public.link, serves=True)
+        self.link = Link(
+            cohort, KEY_HOLDER, lab.server_link, lab.keys.public.link, serves=True, tape=SeededTape(b"link")
+        )
         self.ciphertexts = self.key.encrypt_many(VALUES, SeededTape(b"values"))
 
     def payload(self, counted: tuple[int, ...] = (0, 1, 3), **changed: mpz) -> bytes:

@@ -159,7 +159,7 @@ def test_an_answer_that_is_no_sum_aborts(
 ) -> None:
     cohort, backend = lab.cohort(), lab.backend()
     liar: LinkedParty[None] = LinkedParty.helper(
-        LyingKeyHolder(cohort, lab.keys, forge), cohort, lab.keys.link
+        LyingKeyHolder(cohort, lab.keys, forge), cohort, lab.keys.link, SeededTape(b"link")
     )
     monkeypatch.setattr(backend, "helpers", lambda cohort, tape: {KEY_HOLDER: liar})
     with pytest.raises(AbortError, match=reason) as caught:

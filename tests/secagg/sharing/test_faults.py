@@ -439,7 +439,7 @@ class Corrupt(SecretSharing):
             def receive(self, message: Message) -> list[Message]:
                 return [found for answer in super().receive(message) for found in change(answer)]
 
-        liar = LinkedParty.helper(Liar(cohort, 1, self._keys[1]), cohort, self._keys[1].link)
+        liar = LinkedParty.helper(Liar(cohort, 1, self._keys[1]), cohort, self._keys[1].link, tape)
         return {**super().helpers(cohort, tape=tape), aggregator(1): liar}
 
 

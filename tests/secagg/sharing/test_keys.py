@@ -112,7 +112,9 @@ def test_each_party_needs_its_own_keys_only(game: MakeGame) -> None:
     class Distributed(SecretSharing):
         def helpers(self, cohort: Any, *, tape: Any) -> Any:
             return {
-                PartyId(Role.AGGREGATOR, index): shared.aggregator(cohort, index, key)
+                PartyId(Role.AGGREGATOR, index): shared.aggregator(
+                    cohort, index, key, tape=SeededTape(b"link")
+                )
                 for index, key in enumerate(KEYS)
             }
 
@@ -123,19 +125,19 @@ def test_each_party_needs_its_own_keys_only(game: MakeGame) -> None:
 def test_an_aggregator_with_anothers_key(game: MakeGame) -> None:
     shared = SecretSharing(3, public_keys=PUBLIC)
     with pytest.raises(LocalError, match=r"public_keys\[1\]"):
-        shared.aggregator(game(3).cohort, 1, KEYS[0])
+        shared.aggregator(game(3).cohort, 1, KEYS[0], tape=SeededTape(b"link"))
     for index in (-1, 3):
         with pytest.raises(LocalError, match="must be from 0 to 2"):
-            shared.aggregator(game(3).cohort, index, KEYS[0])
+            shared.aggregator(game(3).cohort, index, KEYS[0], tape=SeededTape(b"link"))
 
 
 def test_an_aggregator_keeps_to_its_own_threshold(game: MakeGame) -> None:
     strict = SecretSharing(3, threshold=4, public_keys=PUBLIC)
-    strict.aggregator(game(5, threshold=4).cohort, 0, KEYS[0])
+    strict.aggregator(game(5, threshold=4).cohort, 0, KEYS[0], tape=SeededTape(b"link"))
     with pytest.raises(
         LocalError, match=r"cohort\.threshold is 3: this aggregator sums over no fewer than 4"
     ):
-        strict.aggregator(game(5, threshold=3).cohort, 0, KEYS[0])
+        strict.aggregator(game(5, threshold=3).cohort, 0, KEYS[0], tape=SeededTape(b"link"))
 
 
 def test_the_log_goes_with_the_key() -> None:
