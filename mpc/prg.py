@@ -43,6 +43,8 @@ class Usage(IntEnum):
     LINK_GREETING = 14
     KEY_ADVERTISEMENT = 15
     CONSISTENCY = 16
+    GRAPH = 17
+    MERKLE_TREE = 18
 
 
 def tag(usage: Usage) -> bytes:

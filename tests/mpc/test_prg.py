@@ -117,6 +117,8 @@ def test_usages_are_numbered_once_and_keep_their_numbers() -> None:
         "LINK_GREETING": 14,
         "KEY_ADVERTISEMENT": 15,
         "CONSISTENCY": 16,
+        "GRAPH": 17,
+        "MERKLE_TREE": 18,
     }
 
 
