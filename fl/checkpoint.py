@@ -19,7 +19,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ VERSION = 1
 _PREFIX_BYTES = len(MAGIC) + 2 + 8
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _HEADER_KEYS = {"fingerprint", "round", "history", "arrays"}
+_MAX_INT_BITS = 2048  # 617 digits: Python reads back 640 in every setting, and no more in some
+_MAX_DEPTH = 100  # of containers in the history: far below where Python's own limit would strike
 
 
 class CheckpointError(LocalError):
@@ -47,7 +49,7 @@ class Checkpoint:
 
     ``fingerprint``: a digest of the configuration, so that another training is not mixed up with this one.
     ``round``: how many rounds are finished. ``weights``: the global model after them, float arrays.
-    ``history``: JSON objects, such as one a round.
+    ``history``: JSON objects, such as one a round. What of these a file cannot hold, ``save`` refuses.
     """
 
     fingerprint: str
@@ -59,16 +61,22 @@ class Checkpoint:
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Replace ``path`` by ``checkpoint``, or leave it as it was: never a mixture, whenever the power goes.
 
-    ``LocalError`` if the round is negative, a weight is not float, or the history is not JSON (NaN and
-    infinity are not, nor are keys other than text; tuples come back as lists). ``OSError`` if the disk
-    refuses. One process writes one path at a time.
+    ``LocalError`` for what ``load`` would not give back: a fingerprint that is no text, a round that is no
+    whole number or negative, a weight that is no float array, a history that is no list of JSON objects.
+    NaN and infinity are not JSON, nor are keys other than text; tuples come back as lists. Integers have at
+    most 2048 bits, and containers are at most 100 deep. ``OSError`` if the disk refuses. One process writes
+    one path at a time.
     """
     target = Path(path)
     prefix = _encode_prefix(checkpoint)
-    # A fixed name: what a killed process leaves behind is overwritten by the next save, and never piles up.
+    # A fixed name: what a killed process leaves behind is removed by the next save, and never piles up.
     partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    # A new file or none: a link that somebody puts there in time is not followed, whatever it points to.
+    file = partial.open("xb")
     try:
-        _write(partial, itertools.chain([prefix], map(_little_endian, checkpoint.weights)))
+        with file:
+            _write(file, itertools.chain([prefix], map(_little_endian, checkpoint.weights)))
         os.replace(partial, target)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -103,13 +111,18 @@ def load(path: str | os.PathLike[str], fingerprint: str) -> Checkpoint:
 
 def _encode_prefix(checkpoint: Checkpoint) -> bytes:
     """Everything before the arrays."""
-    if checkpoint.round < 0:
-        raise LocalError("round", checkpoint.round, "must be at least 0")
-    for position, array in enumerate(checkpoint.weights):
-        if array.dtype.name not in FLOAT_TYPES:
-            bound = f"must be one of {', '.join(FLOAT_TYPES)}"
-            raise LocalError(f"dtype of weights[{position}]", array.dtype.name, bound)
-    _check_keys(checkpoint.history)
+    if not isinstance(checkpoint.fingerprint, str):
+        raise LocalError("fingerprint", checkpoint.fingerprint, "must be text")
+    if isinstance(checkpoint.round, bool) or not isinstance(checkpoint.round, int) or checkpoint.round < 0:
+        raise LocalError("round", checkpoint.round, "must be a whole number of at least 0")
+    _check_weights(checkpoint.weights)
+    if not isinstance(checkpoint.history, list | tuple):
+        raise LocalError("history", type(checkpoint.history).__name__, "must be a list")
+    for position, record in enumerate(checkpoint.history):
+        if not isinstance(record, dict):
+            raise LocalError(f"history[{position}]", record, "must be a dict")
+    _check_values("round", checkpoint.round)
+    _check_values("history", checkpoint.history)
     fields = {
         "fingerprint": checkpoint.fingerprint,
         "round": checkpoint.round,
@@ -118,33 +131,48 @@ def _encode_prefix(checkpoint: Checkpoint) -> bytes:
     }
     try:
         header = json.dumps(fields, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise LocalError("history", checkpoint.history, f"must be JSON: {error}") from error
     return MAGIC + VERSION.to_bytes(2, "little") + len(header).to_bytes(8, "little") + header
 
 
-def _check_keys(value: object) -> None:
-    """Refuse what JSON would turn into text without a word: the key 1 would come back as "1"."""
+def _check_weights(weights: Weights) -> None:
+    if not isinstance(weights, list | tuple):
+        raise LocalError("weights", type(weights).__name__, "must be a list of arrays")
+    for position, array in enumerate(weights):
+        if not isinstance(array, np.ndarray):
+            raise LocalError(f"weights[{position}]", type(array).__name__, "must be an array")
+        if array.dtype.name not in FLOAT_TYPES:
+            bound = f"must be one of {', '.join(FLOAT_TYPES)}"
+            raise LocalError(f"dtype of weights[{position}]", array.dtype.name, bound)
+
+
+def _check_values(where: str, value: object, depth: int = 0) -> None:
+    """Refuse what JSON would write and not give back: the key 1 would become "1" without a word."""
+    if depth > _MAX_DEPTH:
+        raise LocalError(f"depth of {where}", depth, f"must be at most {_MAX_DEPTH}")
+    if isinstance(value, int) and value.bit_length() > _MAX_INT_BITS:
+        found = f"of {value.bit_length()} bits"
+        raise LocalError(f"integer in {where}", found, f"must have at most {_MAX_INT_BITS}")
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise LocalError("key in history", key, "must be text")
-            _check_keys(inner)
+                raise LocalError(f"key in {where}", key, "must be text")
+            _check_values(where, inner, depth + 1)
     elif isinstance(value, list | tuple):
         for inner in value:
-            _check_keys(inner)
+            _check_values(where, inner, depth + 1)
 
 
-def _write(path: Path, chunks: Iterable[bytes]) -> None:
+def _write(file: BinaryIO, chunks: Iterable[bytes]) -> None:
     """Write ``chunks`` and their digest, down to the disk."""
     digest = hashlib.sha256()
-    with path.open("wb") as file:
-        for chunk in chunks:
-            digest.update(chunk)
-            file.write(chunk)
-        file.write(digest.digest())
-        file.flush()
-        os.fsync(file.fileno())
+    for chunk in chunks:
+        digest.update(chunk)
+        file.write(chunk)
+    file.write(digest.digest())
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

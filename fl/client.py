@@ -7,7 +7,7 @@ weights, data and a seed to an update fits; :class:`TorchTraining` is the one th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -27,12 +27,13 @@ DIGITS_SERVER_LEARNING_RATE = 1.3
 class LocalUpdate:
     """``update``: new minus global weights. ``weight``: how many samples it rests on.
 
-    ``metrics``: "loss" and "accuracy" on the client's own data after training.
+    ``metrics``: "loss" and "accuracy" on the client's own data after training. All are the client's own,
+    and none is in the repr.
     """
 
-    update: Weights
-    weight: int
-    metrics: Mapping[str, float]
+    update: Weights = field(repr=False)
+    weight: int = field(repr=False)
+    metrics: Mapping[str, float] = field(repr=False)
 
 
 class LocalTraining(Protocol):

@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mpc.party import PartyId
 
+
+class _Brief(reprlib.Repr):
+    """Python itself refuses to write out an integer of more than 4300 digits."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        return f"<{x.bit_length()} bits>" if x.bit_length() > 2048 else super().repr_int(x, level)
+
+
 # Values in texts are cut short, but a sentence among them is left whole.
-_brief = reprlib.Repr()
+_brief = _Brief()
 _brief.maxstring = 160
 
 

@@ -134,9 +134,10 @@ def inner(left: Elements, right: Elements) -> int:
 
 def inv(value: int) -> int:
     """The inverse of one element; ``LocalError`` for zero."""
-    if _scalar("value", value) == 0:
+    element = _scalar("value", value)
+    if element == 0:
         raise LocalError("value", 0, "zero has no inverse")
-    return pow(value, -1, P)
+    return pow(element, -1, P)
 
 
 def batch_inv(elements: Elements) -> Elements:
@@ -230,15 +231,22 @@ def _below_p(words: Elements) -> Elements:
 
 
 def _length(length: int) -> int:
-    if length < 0:
-        raise LocalError("length", length, "must be at least 0")
-    return length
+    if not is_whole(length) or length < 0:
+        raise LocalError("length", length, "must be a whole number of at least 0")
+    return int(length)
 
 
 def _scalar(name: str, value: int) -> int:
+    if not is_whole(value):
+        raise LocalError(name, type(value).__name__, "an element is a whole number")
     if not 0 <= value < P:
         raise LocalError(name, "out of range", "an element lies in [0, p)")
-    return value
+    return int(value)
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is an integer of Python's or NumPy's; a truth value is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _checked(name: str, elements: Elements) -> Elements:

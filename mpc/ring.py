@@ -36,8 +36,9 @@ class Ring:
     bits: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 64:
-            raise LocalError("bits", self.bits, "a ring has 1 to 64 bits")
+        whole = isinstance(self.bits, int) and not isinstance(self.bits, bool)
+        if not whole or not 1 <= self.bits <= 64:
+            raise LocalError("bits", self.bits, "a ring has 1 to 64 bits, a whole number")
 
     @property
     def lane(self) -> LaneType:
@@ -51,9 +52,9 @@ class Ring:
 
     def packed_size(self, length: int) -> int:
         """Bytes of a packed vector of ``length`` values: ceil(length · bits / 8)."""
-        if length < 0:
-            raise LocalError("length", length, "must be at least 0")
-        return (length * self.bits + 7) // 8
+        if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 0:
+            raise LocalError("length", length, "must be a whole number of at least 0")
+        return (int(length) * self.bits + 7) // 8
 
     def encode(self, values: npt.NDArray[np.signedinteger[Any]]) -> Lanes:
         """Signed integers in [−2^(bits−1), 2^(bits−1)), of any shape, as lanes of the same shape.
@@ -89,6 +90,7 @@ class Ring:
         ``values``: a vector, as in ``encode``. Only the packed form ever stands in memory as a whole.
         """
         self._check_range(values)
+        _check_one_dimension("values", values)
         _check_streams(streams)
         masks = _Masks(streams, self.lane)
         lanes: Lanes = np.empty(masks.block, self.lane)
@@ -175,8 +177,7 @@ class Ring:
 
     def _check_vector(self, name: str, lanes: Lanes) -> None:
         self._check_lane(name, lanes)
-        if lanes.ndim != 1:
-            raise LocalError(f"{name}.shape", lanes.shape, "a vector has one dimension")
+        _check_one_dimension(name, lanes)
 
 
 def add_masks(total: Lanes, streams: Sequence[tuple[bytes, int]]) -> None:
@@ -223,6 +224,11 @@ def _check_streams(streams: Sequence[tuple[bytes, int]]) -> None:
             raise LocalError(f"len(streams[{index}][0])", len(key), f"an AES-128 key has {KEY_BYTES} bytes")
         if sign not in (1, -1):
             raise LocalError(f"streams[{index}][1]", sign, "a sign is 1 or -1")
+
+
+def _check_one_dimension(name: str, array: npt.NDArray[Any]) -> None:
+    if array.ndim != 1:
+        raise LocalError(f"{name}.shape", array.shape, "a vector has one dimension")
 
 
 def _check_accumulator(total: Lanes) -> None:

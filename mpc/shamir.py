@@ -22,19 +22,20 @@ from mpc.field import Elements
 from mpc.tape import RandomTape
 
 LIMB_BYTES = 7  # the widest whole number of bytes whose values all lie below p
+MAX_SHARES = 2**32 - 1  # far beyond what memory holds; a longer range has no len()
 
 
 def split(secrets: Elements, threshold: int, points: int | Sequence[int], tape: RandomTape) -> Elements:
     """Shares of the k elements ``secrets``, shape (n, k): row i belongs to point i.
 
-    ``points`` is n, for the points 1 … n, or n distinct integers in [1, p). Any ``threshold`` rows, 1 … n,
-    determine the secrets. Reads 8 · (threshold − 1) · k bytes of the tape, and more in about one of 2^32
-    words.
+    ``points`` is n ≤ 2^32 − 1, for the points 1 … n, or n distinct integers in [1, p). Any ``threshold``
+    rows, 1 … n, determine the secrets. Reads 8 · (threshold − 1) · k bytes of the tape, and more in about
+    one of 2^32 words. ``LocalError`` for any other argument.
     """
     from mpc.kernels import field64
 
-    places = _places(range(1, points + 1) if isinstance(points, int) else points)
-    if not 1 <= threshold <= places.size:
+    places = _places(points if isinstance(points, Sequence) else _first(points))
+    if not field.is_whole(threshold) or not 1 <= threshold <= places.size:
         raise LocalError("threshold", threshold, f"must be 1 to the number of shares, {places.size}")
     if secrets.ndim != 1 or secrets.dtype != np.uint64:
         raise LocalError("secrets", f"{secrets.dtype}, shape {secrets.shape}", "a vector of field elements")
@@ -66,14 +67,15 @@ def combine(points: Sequence[int], shares: Elements) -> Elements:
 
     The weights are computed once, so combine all that was dealt at the same points in one call.
     """
-    if shares.shape[:1] != (len(points),):
-        raise LocalError("shares.shape", shares.shape, f"one row for each of {len(points)} points")
-    return field.combine_rows(lagrange_at_zero(points), shares)
+    weights = lagrange_at_zero(points)
+    if shares.shape[:1] != weights.shape:
+        raise LocalError("shares.shape", shares.shape, f"one row for each of {weights.size} points")
+    return field.combine_rows(weights, shares)
 
 
 def limbs(length: int) -> int:
     """Elements that a secret of ``length`` ≥ 1 bytes takes."""
-    if length < 1:
+    if not field.is_whole(length) or length < 1:
         raise LocalError("length", length, "a secret has at least one byte")
     return -(-length // LIMB_BYTES)
 
@@ -118,12 +120,20 @@ def combine_bytes(points: Sequence[int], shares: Elements, length: int) -> bytes
     return from_limbs(combine(points, shares), length)
 
 
+def _first(count: int) -> Sequence[int]:
+    if not field.is_whole(count) or not 1 <= count <= MAX_SHARES:
+        raise LocalError("points", count, f"must be at least one and at most {MAX_SHARES}, or a sequence")
+    return range(1, int(count) + 1)
+
+
 def _places(points: Sequence[int]) -> Elements:
+    if not isinstance(points, Sequence):
+        raise LocalError("points", points, "must be a sequence of whole numbers")
     if len(points) == 0:
         raise LocalError("points", [], "at least one")
     for index, point in enumerate(points):
-        if not 1 <= point < field.P:
-            raise LocalError(f"points[{index}]", point, "must lie in [1, p)")
+        if not field.is_whole(point) or not 1 <= point < field.P:
+            raise LocalError(f"points[{index}]", point, "must be a whole number and lie in [1, p)")
     if len(set(points)) != len(points):
         repeated = next(point for index, point in enumerate(points) if point in points[:index])
         raise LocalError("points", repeated, "must be distinct")

@@ -160,14 +160,19 @@ def _utf8_bytes(name: str) -> int:
         return 0
 
 
+def check_name(name: str) -> None:
+    """``LocalError`` unless this is text of 1 to 200 bytes of UTF-8."""
+    if not isinstance(name, str) or not 0 < _utf8_bytes(name) <= MAX_NAME_BYTES:
+        raise LocalError("client name", name, f"must be text of 1 to {MAX_NAME_BYTES} bytes")
+
+
 def check_members(members: tuple[str, ...]) -> None:
     """``LocalError`` unless these are 2 to 2^20 distinct names of 1 to 200 bytes of UTF-8 each."""
     if not isinstance(members, tuple) or not MIN_MEMBERS <= len(members) <= MAX_MEMBERS:
         count = len(members) if isinstance(members, tuple) else members
         raise LocalError("number of clients", count, f"must be from {MIN_MEMBERS} to {MAX_MEMBERS}")
     for name in members:
-        if not isinstance(name, str) or not 0 < _utf8_bytes(name) <= MAX_NAME_BYTES:
-            raise LocalError("client name", name, f"must be text of 1 to {MAX_NAME_BYTES} bytes")
+        check_name(name)
     if len(set(members)) < len(members):
         repeated = sorted(name for name, count in Counter(members).items() if count > 1)
         raise LocalError("client names", repeated, "each name may stand once")

@@ -4,7 +4,8 @@ A client's vector is its flattened update, then its weight, then its metrics. Wi
 and step = clip / (2^(bits-1) - 1), a coordinate x becomes round((w / W) · x / step), rounded up or down at
 random so that the expectation is exact (Gupta et al. 2015, arXiv 1502.02551, section 3). The weight is
 exact, cut into digits of bits - 1 bits, so that it never widens the modulus. The weighted mean is
-W · step · Σ round(...) / Σ w, off by less than step · n · W / Σ w in each coordinate.
+W · step · Σ round(...) / Σ w, off by less than step · n · W / Σ w in each coordinate, and by what float64
+loses on the way: see ``Plan.error_bound``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from secagg.cohort import MAX_BITS, MAX_SUM_BITS, MIN_BITS, sum_bits
 MAX_WEIGHT = 2**53  # what float64 holds exactly
 # Of clips and metric bounds: neither a step nor a mean leaves the normal range of float64.
 MIN_BOUND, MAX_BOUND = 2.0**-500, 2.0**500
+# Ten roundings of float64, of 2^-53 each at most, lie between a coordinate and its mean: one to float64,
+# four to round(...)'s argument, five in ``decode``. The rest covers those of ``error_bound`` itself.
+_FLOAT_LOSS = 16 * 2.0**-53
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class FixedPoint:
     bits: int = 16
 
     def __post_init__(self) -> None:
-        _check_bound("clip", self.clip)
+        object.__setattr__(self, "clip", _check_bound("clip", self.clip))
         if (
             isinstance(self.bits, bool)
             or not isinstance(self.bits, int)
@@ -78,8 +82,7 @@ class FixedPoint:
             raise LocalError("clients", clients, "must be a whole number of at least 1")
         if min(sizes, default=0) < 0 or sum(sizes) == 0:
             raise LocalError("update", list(sizes), "must have at least one coordinate")
-        for name, bound in (metrics or {}).items():
-            _check_bound(f"metrics[{name!r}]", bound)
+        bounds = {name: _check_bound(f"metrics[{name!r}]", bound) for name, bound in (metrics or {}).items()}
         if (needed := sum_bits(self.bits, clients)) > MAX_SUM_BITS:
             raise LocalError(
                 "bits",
@@ -87,7 +90,7 @@ class FixedPoint:
                 f"the sum over {clients} clients would need {needed} bits and could overflow; "
                 f"at most {MAX_SUM_BITS}",
             )
-        return Plan(self, tuple(sizes), max_weight, dict(metrics or {}))
+        return Plan(self, tuple(sizes), max_weight, bounds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +104,11 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """``mean``: the weighted mean, float64, shape (sum(sizes),). ``weight``: Σ w."""
+    """``mean``: the weighted mean, float64, shape (sum(sizes),). ``weight``: Σ w.
+
+    ``Plan.error_bound`` is about this mean. A cast to a narrower dtype, such as that of the inputs, costs
+    another half a unit in the last place.
+    """
 
     mean: NDArray[np.float64]
     weight: int
@@ -143,8 +150,8 @@ class Plan:
         client: str,
     ) -> Encoded:
         """One client's vector. ``client`` is its name, for errors; NaN and infinity are errors."""
-        self._check_weight(client, weight)
-        self._check_metrics(client, metrics)
+        weight = self._check_weight(client, weight)
+        values = self._check_metrics(client, metrics)
         # The kernel does not look at lengths: a tensor too long would be written beyond the vector's end.
         if (sizes := tuple(tensor.size for tensor in tensors)) != self.sizes:
             raise LocalError(f"sizes of the tensors of client {client!r}", sizes, f"must be {self.sizes}")
@@ -165,12 +172,19 @@ class Plan:
         for place, (name, bound) in enumerate(self.metrics.items(), digits.stop):
             part = slice(place, place + 1)
             where = f"metric {name!r} of client {client!r}"
-            if self._round(np.array([metrics[name]]), bound, weight, draws[part], vector[part], where):
+            if self._round(np.array([values[name]]), bound, weight, draws[part], vector[part], where):
                 clipped_metrics.append(name)
         return Encoded(vector, tuple(clipped), tuple(clipped_metrics))
 
     def decode(self, total: NDArray[np.int64]) -> Decoded:
-        """The weighted mean, the weight and the metrics out of a sum, shape (length,)."""
+        """The weighted mean, the weight and the metrics out of a sum, int64, shape (length,).
+
+        ``LocalError`` for another shape or dtype, ``AbortError`` if the weights do not sum to 1 or more.
+        """
+        if not isinstance(total, np.ndarray) or total.dtype != np.int64 or total.shape != (self.length,):
+            array = isinstance(total, np.ndarray | np.generic)
+            found = f"{total.dtype} of shape {total.shape}" if array else type(total).__name__
+            raise LocalError("total", found, f"must be int64 of shape {(self.length,)}")
         start = self.coordinates
         digits = total[start : start + self.weight_digits]
         weight = sum(int(digit) << (self._digit_bits * place) for place, digit in enumerate(digits))
@@ -189,23 +203,42 @@ class Plan:
         return Decoded(mean, weight, means)
 
     def error_bound(self, clients: int, weight: int) -> float:
-        """No coordinate of the mean is further than this from the exact one, clipping aside."""
-        return self.encoding.step * clients * self.max_weight / weight
+        """No coordinate of ``decode``'s mean is further than this from the exact one, clipping aside.
 
-    def _check_weight(self, client: str, weight: int) -> None:
+        ``clients``: how many are in the sum, n. ``weight``: theirs together, Σ w. It is
+        step · n · W / Σ w for the rounding, plus 2^-49 of that and of the clip for float64, which counts
+        from about 40 bits on. The mean is float64: a cast to the inputs' dtype, as in
+        ``AggregateResult.mean``, adds half a unit in the last place of that dtype. ``LocalError`` for a
+        number below 1.
+        """
+        for argument, count in (("clients", clients), ("weight", weight)):
+            if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+                raise LocalError(argument, count, "must be a whole number of at least 1")
+        rounding = self.encoding.step * int(clients) * self.max_weight / int(weight)
+        return rounding + _FLOAT_LOSS * (rounding + self.encoding.clip)
+
+    def _check_weight(self, client: str, weight: int) -> int:
         whole = isinstance(weight, int | np.integer) and not isinstance(weight, bool)
         if not whole or not 1 <= weight <= self.max_weight:
             bound = f"must be a whole number from 1 to max_weight = {self.max_weight}"
             raise LocalError(f"weight of client {client!r}", weight, bound)
+        return int(weight)  # NumPy's narrow integers overflow in the arithmetic that follows
 
-    def _check_metrics(self, client: str, metrics: Mapping[str, float]) -> None:
+    def _check_metrics(self, client: str, metrics: Mapping[str, float]) -> dict[str, float]:
         if metrics.keys() != self.metrics.keys():
             raise LocalError(
                 f"metrics of client {client!r}", list(metrics), f"must be exactly {list(self.metrics)}"
             )
+        values = {}
         for name, value in metrics.items():
+            where = f"metric {name!r} of client {client!r}"
             if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-                raise LocalError(f"metric {name!r} of client {client!r}", value, "must be a real number")
+                raise LocalError(where, type(value).__name__, "must be a real number")
+            try:
+                values[name] = float(value)
+            except OverflowError:
+                raise LocalError(where, "out of range", "must be a number that float64 holds") from None
+        return values
 
     def _draws(self, tape: RandomTape) -> NDArray[np.uint32]:
         """32 random bits for each coordinate."""
@@ -235,7 +268,9 @@ class Plan:
         return count
 
 
-def _check_bound(argument: str, value: float) -> None:
+def _check_bound(argument: str, value: float) -> float:
+    """The bound as a float: the kernel takes no larger integer than int64's."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not MIN_BOUND <= value <= MAX_BOUND:
         raise LocalError(argument, value, "must be a finite number above 0, from 2^-500 to 2^500")
+    return float(value)

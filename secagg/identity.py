@@ -12,7 +12,6 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from mpc.errors import DecodeError, LocalError
 from mpc.prg import Usage, tag
 from mpc.tape import RandomTape
 from mpc.wire import Writer
-from secagg.cohort import Cohort
+from secagg.cohort import Cohort, check_name
 
 PUBLIC_BYTES = 32
 SECRET_BYTES = 32
@@ -92,7 +91,10 @@ def save_identity(path: Path, name: str, identity: Identity) -> None:
 
 def load_identity(path: Path) -> tuple[str, Identity]:
     """Name and identity; ``LocalError`` for a file that others may read, or that is no identity."""
-    mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise LocalError("path", str(path), f"cannot be read: {error}") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise LocalError("path", str(path), f"has permissions {mode:o}; a secret key must have 600")
     content = _load(path, _IDENTITY_FORMAT)
@@ -104,19 +106,27 @@ def load_identity(path: Path) -> tuple[str, Identity]:
 
 @dataclass(frozen=True)
 class Roster:
-    """Names and their public keys, under an authority's signature."""
+    """Names and their public keys, under an authority's signature.
+
+    ``LocalError`` for a name that no cohort could have, or a key that is none or another member's.
+    """
 
     keys: Mapping[str, bytes]
     authority: bytes
     signature: bytes
 
-    @classmethod
-    def signed(cls, keys: Mapping[str, bytes], authority: Identity) -> Roster:
-        for name, key in keys.items():
+    def __post_init__(self) -> None:
+        for name, key in self.keys.items():
+            check_name(name)
             if len(key) != PUBLIC_BYTES:
                 raise LocalError(f"key of {name!r}", len(key), f"an Ed25519 key has {PUBLIC_BYTES} bytes")
-        if len(set(keys.values())) < len(keys):
-            raise LocalError("keys", len(keys), "every member must have a key of its own")
+        if len(set(self.keys.values())) < len(self.keys):
+            raise LocalError("keys", len(self.keys), "every member must have a key of its own")
+
+    @classmethod
+    def signed(cls, keys: Mapping[str, bytes], authority: Identity) -> Roster:
+        """The roster of these members, signed by ``authority``."""
+        cls(keys, authority.public, b"")
         signature = authority.sign(Usage.ROSTER, _roster_content(keys))
         return cls(dict(keys), authority.public, signature)
 
@@ -125,10 +135,6 @@ class Roster:
         if self.authority != authority:
             raise DecodeError("the roster is signed by another authority")
         verify(authority, Usage.ROSTER, _roster_content(self.keys), self.signature)
-
-    @cached_property
-    def content(self) -> bytes:
-        return _roster_content(self.keys)
 
     def key(self, name: str) -> bytes:
         if name not in self.keys:
@@ -147,7 +153,7 @@ class Roster:
 
     @classmethod
     def load(cls, path: Path, authority: bytes) -> Roster:
-        """A roster whose signature by ``authority`` has been checked."""
+        """The roster in a file: ``LocalError`` if it is none, ``DecodeError`` if ``authority`` signed no such."""
         content = _load(path, _ROSTER_FORMAT)
         try:
             keys = {str(name): bytes.fromhex(key) for name, key in content["members"].items()}

@@ -17,6 +17,10 @@ from mpc.errors import LocalError
 
 Floats = NDArray[np.floating]
 
+# Those that hold numbers of either sign and zero, and that torch converts. Float32 holds the short ones.
+_SHORT_TORCH = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+_TORCH_DTYPES = ("float16", "float32", "float64", *_SHORT_TORCH)
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -25,6 +29,14 @@ class TensorSpec:
     kind: str
     shape: tuple[int, ...]
     dtype: str
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number of the dtype, or of float64 if that is smaller."""
+        if self.kind == "torch":
+            torch = sys.modules["torch"]
+            return float(torch.finfo(getattr(torch, self.dtype)).max)
+        return float(min(np.finfo(self.dtype).max, np.finfo(np.float64).max))
 
     def __str__(self) -> str:
         return f"{self.kind} {self.dtype} of shape {self.shape}"
@@ -42,8 +54,22 @@ class Structure:
     def sizes(self) -> tuple[int, ...]:
         return tuple(int(np.prod(spec.shape, dtype=np.int64)) for spec in self.tensors)
 
+    def check_clip(self, clip: float) -> None:
+        """``LocalError`` for a clip that a tensor's dtype does not hold: a mean may be as large as it."""
+        for number, spec in enumerate(self.tensors):
+            if clip > spec.largest:
+                tensor = self.keys[number] if self.keys else number
+                bound = (
+                    f"must be at most {spec.largest}, the largest {spec.dtype}, which tensor {tensor} is of"
+                )
+                raise LocalError("clip", clip, bound)
+
     def rebuild(self, flat: NDArray[np.float64]) -> Any:
-        """The same structure, of the same dtypes, out of one flat vector."""
+        """The same structure, of the same dtypes, out of one flat vector.
+
+        What is beyond a dtype's largest number becomes that number. Under a clip that passes
+        ``check_clip``, that takes it no further from the exact mean, which is at most the clip.
+        """
         parts, start = [], 0
         for spec, size in zip(self.tensors, self.sizes, strict=True):
             parts.append(_restore(flat[start : start + size], spec))
@@ -111,11 +137,12 @@ def _read(value: Any, where: str) -> tuple[TensorSpec, Floats]:
         dtype = str(value.dtype).removeprefix("torch.")
         if not value.dtype.is_floating_point:
             raise LocalError(where, dtype, "must be of a floating-point dtype")
+        if dtype not in _TORCH_DTYPES:
+            raise LocalError(where, dtype, f"must be one of {', '.join(_TORCH_DTYPES)}")
         if str(value.layout) != "torch.strided" or value.is_meta:
             raise LocalError(where, f"{value.layout} on {value.device}", "must be a dense tensor with data")
         dense = value.detach().cpu().resolve_neg()
-        # bfloat16 and the 8-bit floats, which numpy lacks, fit float32 exactly.
-        array = dense.numpy() if dtype in ("float16", "float32", "float64") else dense.float().numpy()
+        array = (dense.float() if dtype in _SHORT_TORCH else dense).numpy()
         return TensorSpec("torch", tuple(value.shape), dtype), array
     if not isinstance(value, np.ndarray | np.generic):
         raise LocalError(where, type(value).__name__, "must be a numpy array or a torch tensor")
@@ -130,14 +157,14 @@ def _read(value: Any, where: str) -> tuple[TensorSpec, Floats]:
 def _numbers(client: str, numbers: list[float]) -> NDArray[np.float64]:
     try:
         return np.array(numbers, np.float64)
-    except OverflowError:
+    except OverflowError:  # the numbers are the client's own, so none is shown
         where = f"update of client {client!r}"
-        raise LocalError(where, numbers, "must be numbers that float64 holds") from None
+        raise LocalError(where, f"{len(numbers)} numbers", "must be numbers that float64 holds") from None
 
 
 def _restore(flat: NDArray[np.float64], spec: TensorSpec) -> Any:
-    shaped = flat.reshape(spec.shape)
+    shaped = np.clip(flat, -spec.largest, spec.largest).reshape(spec.shape)
     if spec.kind == "numpy":
-        return shaped.astype(spec.dtype)
+        return shaped.astype(spec.dtype, copy=False)
     torch = sys.modules["torch"]
-    return torch.from_numpy(shaped.copy()).to(getattr(torch, spec.dtype))
+    return torch.from_numpy(shaped).to(getattr(torch, spec.dtype))

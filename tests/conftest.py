@@ -20,6 +20,7 @@ from mpc.transcript import Transcript
 from secagg import Check, Cohort, Conditions, InsecurePlain, Masking, Rejection, SecretSharing
 from secagg.aggregate import run_round
 from secagg.backend import Backend
+from secagg.identity import Identity
 from secagg.paillier import Paillier
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=40)
@@ -156,6 +157,10 @@ def make_cohort(make: Make | Backend, members: int, length: int, bits: int, **ch
     return replace(base, **changes)
 
 
+def make_identities(members: int) -> list[Identity]:
+    return [Identity.generate(SeededTape(f"identity {index}".encode())) for index in range(members)]
+
+
 def make_vectors(members: int, length: int, bits: int, seed: str = "vectors") -> list[np.ndarray]:
     """Uniform in ±max_entry."""
     limit = (1 << (bits - 1)) - 1
@@ -174,14 +179,19 @@ def play(
     liars: Mapping[PartyId | int, Lie] | None = None,
     seed: bytes = b"a round",
     cohort: Cohort | None = None,
+    identities: Sequence[Identity] = (),
     **conditions: Any,
 ) -> Outcome:
     """A round on encoded vectors, from a fixed tape. Clients are numbers; ``conditions``: see Conditions.
+
+    ``identities``: the clients' signing keys, which the cohort then pins.
 
     Helpers serve one round of a session once, so each call makes its backend anew.
     """
     backend = make if isinstance(make, Backend) else make()
     cohort = cohort or make_cohort(backend, len(vectors), len(vectors[0]), bits)
+    if identities:
+        cohort = replace(cohort, identities=tuple(one.public for one in identities))
     lies = {client_id(who) if isinstance(who, int) else who: lie for who, lie in (liars or {}).items()}
     seen = Transcript()
     try:
@@ -194,6 +204,7 @@ def play(
             {client_id(index): phase for index, phase in (drop or {}).items()},
             SeededTape(seed),
             Conditions(observe=seen.records.append, **conditions),
+            dict(zip(cohort.members, identities, strict=True)) if identities else None,
         )
     except AbortError as error:
         return Outcome(cohort, vectors, abort=error, transcript=seen)
@@ -217,11 +228,12 @@ def is_uniform(data: bytes) -> bool:
 
 @pytest.fixture(scope="session")
 def rig() -> SimpleNamespace:
-    """``rig.play``, ``rig.cohort``, ``rig.vectors``, ``rig.is_uniform``, and the keys they use."""
+    """``rig.play``, ``.cohort``, ``.vectors``, ``.identities``, ``.is_uniform``, and the keys they use."""
     return SimpleNamespace(
         play=play,
         cohort=make_cohort,
         vectors=make_vectors,
+        identities=make_identities,
         is_uniform=is_uniform,
         session=SESSION,
         link_key=LINK_KEY,

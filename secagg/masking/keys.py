@@ -4,12 +4,13 @@ section 4 and figure 4)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mpc.errors import DecodeError
+from mpc.errors import DecodeError, LocalError
 from mpc.prg import Usage, derive_key
 from mpc.tape import RandomTape
 
@@ -27,7 +28,7 @@ def _pair(low: int, high: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """An X25519 key pair of one client for one round."""
+    """An X25519 key pair of one client for one round. Cannot be pickled or copied."""
 
     private: bytes
     public: bytes
@@ -40,6 +41,9 @@ class KeyPair:
     def from_private(cls, private: bytes) -> KeyPair:
         public = X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
         return cls(private, public)
+
+    def __reduce__(self) -> NoReturn:
+        raise LocalError("key pair", "<secret>", "cannot be pickled or copied: it lives for one round")
 
     def __repr__(self) -> str:
         return f"KeyPair(<secret>, public={self.public.hex()[:8]}…)"

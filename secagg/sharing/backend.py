@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Self, TypeVar
 
 from mpc.cost import LinkCost
 from mpc.errors import LocalError
@@ -36,6 +36,8 @@ from secagg.sharing.messages import (
 )
 from secagg.sharing.server import SharingServer, aggregator_ids
 
+Key = TypeVar("Key")
+
 MIN_AGGREGATORS, MAX_AGGREGATORS = 2, 255  # below 2 nothing is hidden; 255 names fit one byte
 
 
@@ -60,8 +62,8 @@ class SecretSharing(Backend):
     input_phase = INPUT
     leakage = Leakage(
         assumption=(
-            "at least one aggregator is honest; the server seals no shares in a member's name, but may lie in "
-            "all else; the transport is confidential; clients may be malicious: each can add to the sum "
+            "at least one aggregator is honest; the server seals no shares in a member's name, but may lie "
+            "in all else; the transport is confidential; clients may be malicious: each can add to the sum "
             "whatever it likes, of any size until its norm is checked, and learns nothing"
         ),
         learns={
@@ -94,9 +96,10 @@ class SecretSharing(Backend):
                 "aggregators", aggregators, f"must be from {MIN_AGGREGATORS} to {MAX_AGGREGATORS}"
             )
         self.aggregators = aggregators
-        self._private = None if private_keys is None else tuple(private_keys)
+        self._private = _all_of("private_keys", AggregatorKey, private_keys)
         derived = None if self._private is None else tuple(key.public for key in self._private)
-        public = derived if public_keys is None else tuple(public_keys)
+        given = _all_of("public_keys", AggregatorPublicKey, public_keys)
+        public = derived if given is None else given
         self._public = None if public is None else check_public_keys(aggregators, public)
         if derived is not None and derived != self._public:
             raise LocalError("public_keys", "other keys", "must be the public halves of private_keys")
@@ -122,8 +125,11 @@ class SecretSharing(Backend):
 
         ``LocalError`` if ``key`` is not its private key, or the cohort's threshold is below this backend's.
         """
-        if not 0 <= index < self.aggregators:
+        whole = isinstance(index, int) and not isinstance(index, bool)
+        if not whole or not 0 <= index < self.aggregators:
             raise LocalError("index", index, f"must be from 0 to {self.aggregators - 1}")
+        if not isinstance(key, AggregatorKey):
+            raise LocalError("key", type(key).__name__, "must be an AggregatorKey")
         if cohort.threshold < (least := self.resolve_threshold(cohort.size)):
             raise LocalError(
                 "cohort.threshold", cohort.threshold, f"this aggregator sums over no fewer than {least}"
@@ -167,3 +173,15 @@ class SecretSharing(Backend):
 
     def __repr__(self) -> str:
         return f"SecretSharing(aggregators={self.aggregators}, threshold={self.threshold:.4g})"
+
+
+def _all_of(argument: str, kind: type[Key], keys: Sequence[Key] | None) -> tuple[Key, ...] | None:
+    """The keys, if any; ``LocalError`` shows of what is none its type alone, for it may be secret."""
+    if keys is None:
+        return None
+    if not isinstance(keys, Sequence):
+        raise LocalError(argument, type(keys).__name__, f"must be a sequence of {kind.__name__}")
+    for place, key in enumerate(keys):
+        if not isinstance(key, kind):
+            raise LocalError(f"{argument}[{place}]", type(key).__name__, f"must be an {kind.__name__}")
+    return tuple(keys)

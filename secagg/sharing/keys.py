@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 from mpc.errors import DecodeError, LocalError
 from mpc.prg import Usage, derive_key
@@ -51,12 +52,15 @@ class AggregatorKey:
 
     Two keys, so that neither purpose can be played against the other. They last over rounds: what makes
     each box and each link a round's own is the context of the derivation. With them goes the ``log`` of
-    the rounds that they have given a sum share of.
+    the rounds that they have given a sum share of. Cannot be pickled; only :meth:`export_secret` writes
+    them out.
     """
 
     def __init__(self, sealing: bytes, link: bytes, log: RoundLog | None = None) -> None:
         """``sealing``, ``link``: 32 bytes each, or ``LocalError``."""
         for argument, private in (("len(sealing)", sealing), ("len(link)", link)):
+            if not isinstance(private, bytes):
+                raise LocalError(argument[4:-1], type(private).__name__, "must be bytes")
             if len(private) != KEY_BYTES:
                 raise LocalError(argument, len(private), f"an X25519 key has {KEY_BYTES} bytes")
         self._sealing = sealing
@@ -84,6 +88,9 @@ class AggregatorKey:
     def import_secret(cls, data: bytes | memoryview, log: RoundLog | None = None) -> AggregatorKey:
         """Strict: ``DecodeError`` for anything that ``export_secret`` does not give."""
         return cls(*_decode_pair(data), log)
+
+    def __reduce__(self) -> NoReturn:
+        raise LocalError("aggregator key", "<secret>", "cannot be pickled or copied: see export_secret")
 
     def __repr__(self) -> str:
         return f"AggregatorKey(<secret>, sealing={self.public.sealing.hex()[:8]}…)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from mpc import shamir
-from mpc.errors import DecodeError, LocalError
+from mpc.errors import DecodeError, LocalError, PeerError
 from mpc.party import SERVER, Message, Role, client_id
 from mpc.prg import KEY_BYTES
 from mpc.ring import Ring, add_masks
@@ -20,7 +19,8 @@ from mpc.tape import SeededTape, SystemTape
 from secagg import Conditions, FixedPoint, Masking, aggregate
 from secagg.backend import Backend
 from secagg.masking import keys
-from secagg.masking.messages import KeyAdvertisement, SurvivorSet, UnmaskShares
+from secagg.masking.client import MaskingClient
+from secagg.masking.messages import ConsistencyTags, KeyAdvertisement, RelayedTags, SurvivorSet, UnmaskShares
 
 DIGEST = bytes(range(32))
 
@@ -79,14 +79,26 @@ class AnyThreshold(Masking):
         return int(self.threshold)
 
 
+class Credulous(AnyThreshold):
+    """And whose clients take the server's word for what the others were shown."""
+
+    def _client(self, *arguments: Any) -> MaskingClient:
+        client = super()._client(*arguments)
+        client._on_relayed_tags = lambda message: client._reveal()  # type: ignore[method-assign]
+        return client
+
+
 class TestOneClientBothAliveAndDead:
     """A server that lists a client as both gets both shares of it, and opens its vector (Flower)."""
 
     N, VICTIM = 7, 3
 
-    def opened(self, rig: SimpleNamespace, threshold: int, alive_to: set[int]) -> set[str]:
-        """Which secrets of the victim a server opens that calls it alive to some and dead to the others."""
-        backend = AnyThreshold(threshold)
+    def opened(self, rig: SimpleNamespace, backend: Masking, alive_to: set[int]) -> set[str]:
+        """Which secrets of the victim a server opens that calls it alive to some and dead to the others.
+
+        It relays the tags that clients of either view have for each other.
+        """
+        threshold = backend.resolve_threshold(self.N)
         cohort = rig.cohort(backend, self.N, 3, 16)
         vectors = rig.vectors(self.N, 3, 16)
         server: Any = backend.server(cohort, link_key=rig.link_key, tape=SeededTape(b"server"))
@@ -94,26 +106,41 @@ class TestOneClientBothAliveAndDead:
             client_id(i): backend.client(cohort, f"c{i}", vectors[i], tape=SeededTape(b"%d" % i))
             for i in range(self.N)
         }
+
+        def ask(index: int, phase: str, payload: bytes) -> Message:
+            who = client_id(index)
+            request = Message(cohort.session, cohort.round, phase, SERVER, who, payload)
+            (answer,) = clients[who].receive(server._links[who].close(request))
+            return answer
+
         waiting = [message for client in clients.values() for message in client.start()]
-        shares: dict[str, dict[int, np.ndarray]] = {"seed": {}, "key": {}}
         while waiting:
             message = waiting.pop(0)
-            if message.phase == "unmask" and message.sender == SERVER:
-                index = message.receiver.index
-                told = set(range(self.N)) - (set() if index in alive_to else {self.VICTIM})
-                payload = SurvivorSet(tuple(sorted(told))).encode(self.N)
-                request = server._links[message.receiver].close(replace(message, payload=payload, tag=b""))
-                (answer,) = clients[message.receiver].receive(request)
-                revealed = UnmaskShares.decode(answer.payload, self.N)
-                place = revealed.dealers.index(self.VICTIM)
-                shares["seed" if index in alive_to else "key"][index + 1] = revealed.shares[place]
-            elif message.receiver in clients:
+            if message.phase == "consistency" and message.sender == SERVER:
+                continue
+            if message.receiver in clients:
                 waiting += clients[message.receiver].receive(message)
             else:
                 waiting += server.receive(message)
+        tags: dict[int, dict[int, bytes]] = {}
+        told = {}
+        for index in range(self.N):
+            gone = set() if index in alive_to else {self.VICTIM}
+            told[index] = tuple(sorted(set(range(self.N)) - gone))
+            answer = ask(index, "consistency", SurvivorSet(told[index]).encode(self.N))
+            tags[index] = dict(ConsistencyTags.decode(answer.payload, index, told[index]).tags)
+        shares: dict[str, dict[int, np.ndarray]] = {"seed": {}, "key": {}}
+        for index in range(self.N):
+            relayed = {i: tags[i][index] for i in told[index] if i != index and index in tags[i]}
+            try:
+                answer = ask(index, "unmask", RelayedTags(relayed).encode(self.N))
+            except PeerError:
+                continue
+            revealed = UnmaskShares.decode(answer.payload, self.N)
+            place = revealed.dealers.index(self.VICTIM)
+            shares["seed" if index in alive_to else "key"][index + 1] = revealed.shares[place]
         victim = clients[client_id(self.VICTIM)]._inner
         truth = {"seed": victim._self_seed, "key": victim._mask.private}
-        assert sum(len(found) for found in shares.values()) == self.N
         return {kind for kind, found in shares.items() if self.combines_to(found, threshold) == truth[kind]}
 
     @staticmethod
@@ -135,16 +162,19 @@ class TestOneClientBothAliveAndDead:
     def test_telling_clients_different_things_never_opens_both(
         self, rig: SimpleNamespace, friends: int
     ) -> None:
+        """Nor is either opened for a minority: who was told something else than most keeps its shares."""
         others = [index for index in range(self.N) if index != self.VICTIM]
         alive_to = {self.VICTIM, *others[:friends]}
         expected = {"seed"} if friends >= 3 else set()
         expected |= {"key"} if self.N - 1 - friends >= 4 else set()
         assert len(expected) == 1
-        assert self.opened(rig, Masking().resolve_threshold(self.N) - 1, alive_to) == expected
+        threshold = Masking().resolve_threshold(self.N) - 1
+        assert self.opened(rig, AnyThreshold(threshold), alive_to) == expected
+        assert self.opened(rig, Credulous(threshold), alive_to) == expected
 
     def test_with_a_threshold_of_half_it_would(self, rig: SimpleNamespace) -> None:
         """The same server, clients that accept the threshold that ``Masking`` refuses."""
-        assert self.opened(rig, 3, {self.VICTIM, 0, 1}) == {"seed", "key"}
+        assert self.opened(rig, AnyThreshold(3), {self.VICTIM, 0, 1}) == {"seed", "key"}
 
     def test_so_a_threshold_of_half_is_refused(self) -> None:
         for members in range(4, 60):

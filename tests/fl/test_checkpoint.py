@@ -54,6 +54,20 @@ def sealed(header: bytes, arrays_: bytes = b"", version: int = VERSION) -> bytes
     return body + hashlib.sha256(body).digest()
 
 
+def nested(depth: int) -> list[Any]:
+    """Lists in lists, the outermost one counted."""
+    inner: list[Any] = []
+    for _ in range(depth - 1):
+        inner = [inner]
+    return inner
+
+
+def endless() -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    record["itself"] = record
+    return record
+
+
 def header_of(**changed: Any) -> bytes:
     fields = {"fingerprint": PRINT, "round": 1, "history": [], "arrays": [], **changed}
     return json.dumps(fields).encode()
@@ -225,9 +239,29 @@ def test_header_length_beyond_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "argument"),
     [
+        ({"fingerprint": None}, "fingerprint is None: must be text"),
+        ({"fingerprint": PRINT.encode()}, "fingerprint is b'"),
         ({"round": -1}, "round is -1"),
+        ({"round": 2.0}, "round is 2.0: must be a whole number"),
+        ({"round": True}, "round is True"),
+        ({"round": None}, "round is None"),
+        ({"round": np.int64(1)}, r"round is .*1.*: must be a whole number"),
+        ({"round": 10**5000}, "integer in round is 'of 16610 bits': must have at most 2048"),
+        ({"weights": [[1.0]]}, r"weights\[0\] is 'list': must be an array"),
+        ({"weights": [np.ones(1), 1.0]}, r"weights\[1\] is 'float': must be an array"),
+        ({"weights": {"w": np.ones(1)}}, "weights is 'dict': must be a list of arrays"),
+        ({"weights": np.ones((2, 2))}, "weights is 'ndarray': must be a list of arrays"),
         ({"weights": [np.ones(1), np.ones(1, int)]}, r"dtype of weights\[1\] is 'int64'"),
         ({"weights": [np.array([None])]}, r"dtype of weights\[0\] is 'object'"),
+        ({"history": [1, 2]}, r"history\[0\] is 1: must be a dict"),
+        ({"history": [{}, [{}]]}, r"history\[1\] is \[{}\]: must be a dict"),
+        ({"history": {"a": 1}}, "history is 'dict': must be a list"),
+        ({"history": None}, "history is 'NoneType': must be a list"),
+        ({"history": [{"deep": [{"x": -(2**2048)}]}]}, "integer in history is 'of 2049 bits': must have at"),
+        ({"history": [{"x": 10**5000}]}, "integer in history is 'of 16610 bits'"),
+        ({"history": [{"x": nested(100)}]}, "depth of history is 101: must be at most 100"),
+        ({"history": [{"x": nested(5000)}]}, "depth of history is 101"),
+        ({"history": [endless()]}, "depth of history is 101"),
         ({"history": [{"loss": float("nan")}]}, "history is "),
         ({"history": [{"loss": np.float32(1)}]}, "history is "),
         ({"history": [{"by client": {1: 0.5}}]}, "key in history is 1"),
@@ -239,6 +273,17 @@ def test_what_cannot_come_back_is_not_saved(tmp_path: Path, changed: dict[str, A
     with pytest.raises(LocalError, match=f"^{argument}"):
         save(tmp_path / "a", Checkpoint(**fields))
     assert os.listdir(tmp_path) == []
+
+
+def test_the_most_that_is_saved_is_loaded(tmp_path: Path) -> None:
+    most = Checkpoint(PRINT, 2**2048 - 1, [], [{"x": nested(98), "y": 1 - 2**2048}])
+    save(tmp_path / "a", most)
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(640)  # the least that Python lets anybody set
+    try:
+        assert_same(load(tmp_path / "a", PRINT), most)
+    finally:
+        sys.set_int_max_str_digits(limit)
 
 
 def test_errors_are_our_callers_to_catch() -> None:
@@ -287,6 +332,40 @@ save(sys.argv[1], Checkpoint(sys.argv[2], 2, [np.zeros(1000)], []))
     save(path, small(3))
     assert os.listdir(tmp_path) == ["a"]
     assert_same(load(path, PRINT), small(3))
+
+
+def test_a_link_at_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for pointed_at in (victim, tmp_path / "nowhere"):
+        (tmp_path / ".a.partial").symlink_to(pointed_at)
+        save(tmp_path / "a", small())
+        assert victim.read_text() == "precious"
+        assert sorted(os.listdir(tmp_path)) == ["a", "victim"]
+        assert not (tmp_path / "a").is_symlink()
+        assert_same(load(tmp_path / "a", PRINT), small())
+
+
+@pytest.mark.parametrize("pointed_at", ["victim", "nowhere"])
+def test_a_link_that_comes_back_in_time_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pointed_at: str
+) -> None:
+    victim, planted = tmp_path / "victim", tmp_path / ".a.partial"
+    victim.write_text("precious")
+    save(tmp_path / "a", small(1))
+    unlink = Path.unlink
+
+    def unlink_and_plant(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        planted.symlink_to(tmp_path / pointed_at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink_and_plant)
+        with pytest.raises(FileExistsError):
+            save(tmp_path / "a", small(2))
+    assert victim.read_text() == "precious"
+    assert sorted(os.listdir(tmp_path)) == [".a.partial", "a", "victim"]
+    assert_same(load(tmp_path / "a", PRINT), small(1))
 
 
 def test_the_disk_is_told_in_the_right_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

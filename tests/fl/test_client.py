@@ -109,6 +109,10 @@ def test_result_says_what_was_trained_on_and_how_well_it_fits() -> None:
     assert after.loss < training.evaluate(weights, data).loss
 
 
+def test_an_update_shows_nothing_of_itself() -> None:
+    assert repr(LocalUpdate([np.array([0.625])], 1717, {"loss": 0.3125})) == "LocalUpdate()"
+
+
 @pytest.mark.parametrize(("count", "limit", "sizes"), [(33, 16, [11] * 3), (5, 9, [5]), (10, 4, [4, 3, 3])])
 def test_each_epoch_sees_every_sample_once_in_near_equal_batches(
     count: int, limit: int, sizes: list[int]

@@ -163,9 +163,9 @@ class KeepsShares(MaskingClient):
 
     kept: list[tuple[int, np.ndarray]]
 
-    def _on_unmask_request(self, message: Message) -> list[Message]:
+    def _on_relayed_tags(self, message: Message) -> list[Message]:
         self.kept = [(dealer, shares.copy()) for dealer, shares in self._held.items()]
-        return super()._on_unmask_request(message)
+        return super()._on_relayed_tags(message)
 
 
 @pytest.fixture

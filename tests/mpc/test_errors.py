@@ -41,7 +41,9 @@ def test_a_bad_argument_is_a_value_error() -> None:
     assert not isinstance(ERRORS[1], ValueError)
 
 
-@pytest.mark.parametrize("value", [bytes(1000), list(range(1000)), 10**1000, {i: i for i in range(1000)}])
+@pytest.mark.parametrize(
+    "value", [bytes(1000), list(range(1000)), 10**1000, [10**5000], {i: i for i in range(1000)}]
+)
 def test_large_values_are_cut_short(value: object) -> None:
     assert len(str(LocalError("it", value, "must be small"))) < 120
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -323,6 +324,25 @@ def test_scalars_out_of_range_are_refused_and_hidden(scalar: int) -> None:
         with pytest.raises(LocalError) as caught:
             call()
         assert str(scalar) not in str(caught.value)
+
+
+@pytest.mark.parametrize("scalar", [2.5, 2.0, True, "2", None, [1]])
+def test_scalars_that_are_not_whole_are_refused(scalar: Any) -> None:
+    for call in (lambda: field.mul(array([1]), scalar), lambda: field.inv(scalar)):
+        with pytest.raises(LocalError, match=f"is '{type(scalar).__name__}': an element is a whole number"):
+            call()
+
+
+def test_scalars_of_numpy_are_elements_too() -> None:
+    assert field.mul(array([P - 1]), np.uint64(2)).tolist() == [P - 2]  # type: ignore[arg-type]
+    assert 3 * field.inv(np.int8(3)) % P == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("length", [2.5, 2.0, None, "2", True])
+def test_lengths_that_are_not_whole_are_refused(length: Any) -> None:
+    for call in (lambda: field.expand(bytes(16), length), lambda: field.random(length, SeededTape(b""))):
+        with pytest.raises(LocalError, match=f"length is {length!r}: must be a whole number"):
+            call()
 
 
 @pytest.mark.parametrize("operation", [field.add_into, field.sub_into])

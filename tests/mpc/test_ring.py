@@ -65,15 +65,18 @@ def test_geometry(bits: int) -> None:
         assert ring.packed_size(length) == -(-length * bits // 8)
 
 
-@pytest.mark.parametrize("bits", [-1, 0, 65])
-def test_refuses_other_widths(bits: int) -> None:
-    with pytest.raises(LocalError, match=f"bits is {bits}"):
+@pytest.mark.parametrize("bits", [-1, 0, 65, 1.5, 8.0, True, None, "8"])
+def test_refuses_other_widths(bits: Any) -> None:
+    with pytest.raises(LocalError, match=f"bits is {bits!r}"):
         Ring(bits)
 
 
-def test_refuses_a_negative_length() -> None:
-    with pytest.raises(LocalError, match="length is -1"):
-        Ring(8).packed_size(-1)
+@pytest.mark.parametrize("length", [-1, 2.5, 2.0, None, True])
+def test_refuses_what_is_no_length(length: Any) -> None:
+    with pytest.raises(LocalError, match=f"length is {length}"):
+        Ring(8).packed_size(length)
+    with pytest.raises(LocalError, match=f"length is {length}"):
+        Ring(8).unpack(bytes(2), length)
 
 
 @given(bits=st.sampled_from(WIDTHS), data=st.data())
@@ -321,3 +324,10 @@ def test_pack_masked_is_encode_add_masks_and_pack(bits: int, length: int) -> Non
 def test_pack_masked_refuses_what_encode_refuses() -> None:
     with pytest.raises(LocalError, match=r"values\[1\]"):
         Ring(4).pack_masked(np.array([0, 8]), [])
+
+
+@pytest.mark.parametrize("shape", [(1, 20), (4, 5), (), (0, 3)])
+def test_pack_masked_takes_a_vector_only(shape: tuple[int, ...]) -> None:
+    for bits in (8, 13):
+        with pytest.raises(LocalError, match=r"values\.shape is \(.*: a vector has one dimension"):
+            Ring(bits).pack_masked(np.zeros(shape, np.int64), [(bytes(16), 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,8 +216,8 @@ def test_too_few_shares_give_something_else() -> None:
         shamir.combine_bytes([1, 2], shares[:2], 32)
 
 
-@pytest.mark.parametrize("threshold", [-1, 0, 4])
-def test_thresholds_out_of_range(threshold: int) -> None:
+@pytest.mark.parametrize("threshold", [-1, 0, 4, 1.5, 2.0, True, None])
+def test_thresholds_out_of_range(threshold: Any) -> None:
     with pytest.raises(LocalError, match=f"threshold is {threshold}"):
         shamir.split(array([1]), threshold, 3, SeededTape(b""))
 
@@ -229,6 +230,11 @@ def test_thresholds_out_of_range(threshold: int) -> None:
         ([P, 1], r"points\[0\]"),
         ([4, 2, 4], "points is 4: must be distinct"),
         ([], "at least one"),
+        ([1, 1.2], r"points\[1\] is 1.2: must be a whole number"),
+        ([1, 2.0], r"points\[1\] is 2.0"),
+        ([True, 2], r"points\[0\] is True"),
+        (["1"], r"points\[0\] is '1'"),
+        ({1, 2}, r"points is {1, 2}: must be"),
     ],
 )
 def test_bad_points(points: list[int], message: str) -> None:
@@ -240,8 +246,16 @@ def test_bad_points(points: list[int], message: str) -> None:
         shamir.combine(points, np.zeros((len(points), 2), np.uint64))
 
 
-@pytest.mark.parametrize("count", [0, -2])
-def test_no_shares_at_all(count: int) -> None:
+def test_points_may_be_integers_of_numpy() -> None:
+    points = [np.uint64(P - 1), np.int32(7), 3]
+    shares = shamir.split(array([11]), 2, points, SeededTape(b""))
+    assert (shares == shamir.split(array([11]), 2, [int(x) for x in points], SeededTape(b""))).all()
+    assert shamir.combine(points[:2], shares[:2]).tolist() == [11]
+    assert (shamir.split(array([11]), 2, np.int64(3), SeededTape(b"")).shape) == (3, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [0, -2, 2**32, 10**30, 1.5, 3.0, True, None])
+def test_no_such_number_of_shares(count: Any) -> None:
     with pytest.raises(LocalError, match="at least one"):
         shamir.split(array([1]), 1, count, SeededTape(b""))
 

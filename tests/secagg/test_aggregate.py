@@ -225,7 +225,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"metrics": {name: {"l": "1"} for name in UPDATES}, "metric_bounds": {"l": 1}},
-        "metric 'l' of client 'ana' is '1': must be a real",
+        "metric 'l' of client 'ana' is 'str': must be a real",
     ),
     ({"drop": ["ana"]}, r"drop is \['ana'\]: must be a Mapping"),
     ({"drop": {"dan": "input"}}, "drop is 'dan': names none of the 3 clients"),

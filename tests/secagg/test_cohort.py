@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from fractions import Fraction
 from typing import Any
 
@@ -112,11 +112,12 @@ CHANGES: dict[str, Any] = {
     "bits": 17,
     "server_key": bytes(32),
     "model_hash": bytes(32),
+    "identities": tuple(bytes([number]) * 32 for number in range(3)),
 }
 
 
 def test_the_digest_binds_everything() -> None:
-    assert set(CHANGES) == {*VALID, "model_hash"}
+    assert set(CHANGES) == {*VALID, "model_hash", "identities"} == {f.name for f in fields(Cohort)}
     digests = {cohort().digest} | {cohort(**{name: value}).digest for name, value in CHANGES.items()}
     assert len(digests) == len(CHANGES) + 1
     assert replace(cohort()).digest == cohort().digest
@@ -136,15 +137,49 @@ def test_the_digest_binds_names_and_their_order(members: tuple[str, ...]) -> Non
     assert cohort(members=members).digest != cohort().digest
 
 
-def test_the_digest_is_part_of_the_protocol() -> None:
-    """Computed by hand: SHA-256 over tag, session, round, members, threshold, length, bits, key, model."""
+IDENTITIES = tuple(bytes([number]) * 32 for number in (7, 8, 9))
+
+
+def test_the_digest_binds_identities_and_their_order() -> None:
+    swapped = (IDENTITIES[1], IDENTITIES[0], IDENTITIES[2])
+    found = {cohort(identities=pinned).digest for pinned in ((), IDENTITIES, swapped)}
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("identities", [(), IDENTITIES], ids=["unsigned", "signed"])
+def test_the_digest_is_part_of_the_protocol(identities: tuple[bytes, ...]) -> None:
+    """Computed by hand: SHA-256 over tag, session, round, members, threshold, length, bits, key, model,
+    and the identities behind their number."""
     import hashlib
 
     names = b"".join(len(name).to_bytes(4, "little") + name for name in (b"ana", b"bo", b"cy"))
     data = b"secagg\x01\x00\x0b\x00" + bytes(range(16)) + bytes(4) + b"\3\0\0\0" + names
     data += b"\2\0\0\0" + (10).to_bytes(8, "little") + b"\x10" + bytes(range(32))
     data += hashlib.sha256(b"").digest()
-    assert cohort().digest == hashlib.sha256(data).digest()
+    data += len(identities).to_bytes(4, "little") + b"".join(identities)
+    assert cohort(identities=identities).digest == hashlib.sha256(data).digest()
+
+
+@pytest.mark.parametrize(
+    ("identities", "complaint"),
+    [
+        (IDENTITIES[:2], "identities is 2: must be one key for each of the 3 clients, or none"),
+        ((*IDENTITIES, bytes(32)), "identities is 4: must be one key for each of the 3 clients, or none"),
+        (list(IDENTITIES), "identities is 'list': must be one key for each"),
+        (None, "identities is 'NoneType': must be one key for each"),
+        ((*IDENTITIES[:2], bytes(31)), "identity is .*: must be 32 bytes"),
+        ((*IDENTITIES[:2], "x" * 32), "identity is .*: must be 32 bytes"),
+        ((*IDENTITIES[:2], IDENTITIES[0]), "identities is 3: each key may stand once"),
+    ],
+)
+def test_identities_that_cannot_be(identities: Any, complaint: str) -> None:
+    with pytest.raises(LocalError, match=complaint):
+        cohort(identities=identities)
+
+
+def test_members_sign_where_identities_are_pinned() -> None:
+    assert not cohort().signed
+    assert cohort(identities=IDENTITIES).signed
 
 
 def test_strangers_have_no_place() -> None:

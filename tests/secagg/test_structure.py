@@ -76,7 +76,11 @@ def test_a_row_of_numbers_is_one_tensor(numbers: Any) -> None:
     assert found.tolist() == list(numbers)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "float8_e4m3fn"])
+FLOATS = ["float16", "bfloat16", "float32", "float64"]
+FLOATS += ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_tensors(dtype: str) -> None:
     tensor = torch.arange(6).reshape(2, 3).to(getattr(torch, dtype)).requires_grad_()
     found = there_and_back({"w": tensor, "s": tensor[1, 2]})
@@ -116,7 +120,12 @@ def test_what_comes_back_is_the_callers_own() -> None:
         ({"w": A, "b": "x"}, "tensor b is 'str': must be a numpy array"),
         ([[1.0, 2.0], [3.0]], "tensor 0 is 'list': must be a numpy array"),
         ([True, False], "tensor 0 is 'bool': must be a numpy array"),
-        ([10**400, 1], "must be numbers that float64 holds"),
+        ([10**400, 1], "update of client 'ana' is '2 numbers': must be numbers that float64 holds"),
+        (torch.zeros(2, dtype=torch.uint8).view(torch.float8_e8m0fnu), "is 'float8_e8m0fnu': must be one of"),
+        (
+            torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2),
+            "is 'float4_e2m1fn_x2': must be one",
+        ),
         (np.ones(2, int), "tensor 0 is 'int64': must be of a floating-point dtype"),
         (np.ones(2, bool), "is 'bool': must be of a floating-point dtype"),
         (np.ones(2, complex), "is 'complex128': must be of a floating-point dtype"),
@@ -133,6 +142,51 @@ def test_what_comes_back_is_the_callers_own() -> None:
 def test_what_is_no_update_is_named(update: Any, complaint: str) -> None:
     with pytest.raises(LocalError, match=f"update of client 'ana'.*{complaint}|{complaint}"):
         take_apart("ana", update)
+
+
+def test_numbers_are_not_shown() -> None:
+    with pytest.raises(LocalError) as caught:
+        take_apart("ana", [0.15625, 10**400])
+    assert "156" not in str(caught.value)
+    assert "000" not in str(caught.value)
+
+
+LARGEST = [
+    (np.zeros(2, np.float16), 65504.0),
+    (np.zeros(2, ">f2"), 65504.0),
+    (np.zeros(2, np.float32), float(np.finfo(np.float32).max)),
+    (np.zeros(2), float(np.finfo(np.float64).max)),
+    (np.zeros(2, np.longdouble), float(np.finfo(np.float64).max)),
+    (torch.zeros(2, dtype=torch.float16), 65504.0),
+    (torch.zeros(2, dtype=torch.bfloat16), 2.0**128 - 2.0**120),
+    (torch.zeros(2, dtype=torch.float8_e4m3fn), 448.0),
+    (torch.zeros(2, dtype=torch.float8_e5m2), 57344.0),
+    (torch.zeros(2, dtype=torch.float64), float(np.finfo(np.float64).max)),
+]
+
+
+@pytest.mark.parametrize(("tensor", "largest"), LARGEST, ids=lambda given: str(given))
+def test_a_clip_beyond_the_dtype_is_refused(tensor: Any, largest: float) -> None:
+    structure, _ = take_apart("ana", {"wide": np.zeros(3), "narrow": tensor})
+    structure.check_clip(largest)
+    if largest < 1e300:
+        with pytest.raises(
+            LocalError, match=r"clip is .*: must be at most .*, which tensor narrow is of"
+        ) as caught:
+            structure.check_clip(np.nextafter(largest, np.inf))
+        assert f"{largest}, the largest {structure.tensors[1].dtype}," in str(caught.value)
+    with pytest.raises(LocalError, match=r"at most 65504.0, the largest float16, which tensor 1 is of"):
+        take_apart("ana", [np.zeros(1), np.zeros(2, np.float16)])[0].check_clip(2.0**17)
+
+
+@pytest.mark.parametrize(("tensor", "largest"), LARGEST, ids=lambda given: str(given))
+def test_what_is_beyond_the_dtype_becomes_its_largest(tensor: Any, largest: float) -> None:
+    structure, _ = take_apart("ana", tensor)
+    beyond = min(largest, 1e300) * 1e6
+    found = structure.rebuild(np.array([beyond, -beyond]))
+    assert found.dtype == tensor.dtype
+    expected = min(largest, beyond)
+    assert [float(value) for value in found] == [expected, -expected]
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,7 @@ def test_no_key_is_used_twice(rig: SimpleNamespace, monkeypatch: pytest.MonkeyPa
         "SHARE_SEALING": (4 * pairs, 2 * pairs),
         "SELF_MASK": (2 * N, N),
         "SEED_COMMITMENT": (2 * N, N),
+        "CONSISTENCY": (4 * pairs, 2 * pairs),
     }
     everything = [key for found in by_usage.values() for key in set(found)]
     assert len(set(everything)) == len(everything)

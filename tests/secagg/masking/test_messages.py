@@ -25,10 +25,12 @@ from secagg.masking.messages import (
     LIMBS,
     SEALED_BYTES,
     SHARE_BYTES,
+    ConsistencyTags,
     KeyAdvertisement,
     KeyList,
     MaskedInput,
     RelayedShares,
+    RelayedTags,
     SealedShares,
     SurvivorSet,
     UnmaskShares,
@@ -43,20 +45,22 @@ def blob(size: int, *label: object) -> bytes:
     return SeededTape(repr(label).encode()).read(size)
 
 
-def advertisement(index: int) -> KeyAdvertisement:
-    return KeyAdvertisement(blob(32, "channel", index), blob(32, "mask", index))
+def advertisement(index: int, signed: bool = False) -> KeyAdvertisement:
+    signature = blob(64, "signature", index) if signed else b""
+    return KeyAdvertisement(blob(32, "channel", index), blob(32, "mask", index), signature)
 
 
 def shares(rows: int) -> np.ndarray:
     return field.expand(bytes(16), rows * LIMBS).reshape(rows, LIMBS)
 
 
-@given(listed=subsets)
-def test_key_lists(listed: tuple[int, ...]) -> None:
-    message = KeyList(DIGEST, {index: advertisement(index) for index in listed})
-    data = message.encode(N)
-    assert KeyList.decode(data, N) == message
-    assert len(data) == KeyList.size(N, len(listed)) == 32 + 2 + 64 * len(listed)
+@given(listed=subsets, signed=st.booleans())
+def test_key_lists(listed: tuple[int, ...], signed: bool) -> None:
+    message = KeyList(DIGEST, {index: advertisement(index, signed) for index in listed})
+    data = message.encode(N, signed)
+    assert KeyList.decode(data, N, signed) == message
+    each = 128 if signed else 64
+    assert len(data) == KeyList.size(N, len(listed), signed) == 32 + 2 + each * len(listed)
 
 
 @given(listed=subsets.filter(lambda found: len(found) > 0), data=st.data())
@@ -78,10 +82,27 @@ def test_relayed_shares(dealers: tuple[int, ...], data: st.DataObject) -> None:
 
 
 @given(survivors=subsets)
-def test_unmask_requests(survivors: tuple[int, ...]) -> None:
+def test_survivor_sets(survivors: tuple[int, ...]) -> None:
     data = SurvivorSet(survivors).encode(N)
     assert SurvivorSet.decode(data, N).survivors == survivors
     assert len(data) == SurvivorSet.size(N) == 2
+
+
+@given(survivors=subsets.filter(lambda found: len(found) > 0), data=st.data())
+def test_consistency_tags(survivors: tuple[int, ...], data: st.DataObject) -> None:
+    sender = data.draw(st.sampled_from(survivors))
+    tags = {index: blob(16, index) for index in survivors if index != sender}
+    encoded = ConsistencyTags(tags).encode()
+    assert ConsistencyTags.decode(encoded, sender, survivors).tags == tags
+    assert len(encoded) == ConsistencyTags.size(len(survivors)) == 16 * (len(survivors) - 1)
+
+
+@given(senders=subsets)
+def test_relayed_tags(senders: tuple[int, ...]) -> None:
+    message = RelayedTags({index: blob(16, index) for index in senders})
+    data = message.encode(N)
+    assert RelayedTags.decode(data, N) == message
+    assert len(data) == RelayedTags.size(N, len(senders)) == 2 + 16 * len(senders)
 
 
 @given(dealers=subsets)
@@ -95,23 +116,34 @@ def test_unmask_shares(dealers: tuple[int, ...]) -> None:
 
 
 def test_sizes_on_the_wire() -> None:
-    assert (LIMBS, SHARE_BYTES, DEALT_BYTES, SEALED_BYTES, KeyAdvertisement.size()) == (5, 40, 80, 96, 64)
+    assert (LIMBS, SHARE_BYTES, DEALT_BYTES, SEALED_BYTES) == (5, 40, 80, 96)
+    assert (KeyAdvertisement.size(), KeyAdvertisement.size(signed=True)) == (64, 128)
 
 
 DECODERS: dict[str, tuple[Any, Any]] = {
     "advertisement": (KeyAdvertisement.decode, lambda m: m.encode()),
+    "signed advertisement": (lambda data: KeyAdvertisement.decode(data, True), lambda m: m.encode()),
     "key list": (lambda data: KeyList.decode(data, N), lambda m: m.encode(N)),
+    "signed key list": (lambda data: KeyList.decode(data, N, True), lambda m: m.encode(N, True)),
     "sealed": (lambda data: SealedShares.decode(data, 1, (0, 1, 4)), lambda m: m.encode()),
     "relayed": (lambda data: RelayedShares.decode(data, N, 4), lambda m: m.encode(N)),
-    "request": (lambda data: SurvivorSet.decode(data, N), lambda m: m.encode(N)),
+    "survivors": (lambda data: SurvivorSet.decode(data, N), lambda m: m.encode(N)),
+    "tags": (lambda data: ConsistencyTags.decode(data, 1, (0, 1, 4)), lambda m: m.encode()),
+    "relayed tags": (lambda data: RelayedTags.decode(data, N), lambda m: m.encode(N)),
     "shares": (lambda data: UnmaskShares.decode(data, N), lambda m: m.encode(N)),
 }
 EXAMPLES = {
     "advertisement": advertisement(0).encode(),
+    "signed advertisement": advertisement(0, signed=True).encode(),
+    "signed key list": KeyList(DIGEST, {index: advertisement(index, True) for index in (0, 9)}).encode(
+        N, True
+    ),
     "key list": KeyList(DIGEST, {index: advertisement(index) for index in (0, 3, 10)}).encode(N),
     "sealed": SealedShares(bytes(32), {0: bytes(96), 4: bytes(96)}).encode(),
     "relayed": RelayedShares((1, 4, 8), {1: bytes(96), 8: bytes(96)}).encode(N),
-    "request": SurvivorSet((0, 5)).encode(N),
+    "survivors": SurvivorSet((0, 5)).encode(N),
+    "tags": ConsistencyTags({0: blob(16, 0), 4: blob(16, 4)}).encode(),
+    "relayed tags": RelayedTags({0: blob(16, 0), 10: blob(16, 10)}).encode(N),
     "shares": UnmaskShares((2, 7), shares(2)).encode(N),
 }
 
@@ -185,19 +217,24 @@ def test_sealing_is_bound_to_both_ends_and_the_round() -> None:
             keys.unseal(*arguments)
 
 
-def test_declared_cost_is_the_table_of_the_specification(rig: SimpleNamespace) -> None:
+@pytest.mark.parametrize("signed", [False, True])
+def test_declared_cost_is_the_table_of_the_specification(rig: SimpleNamespace, signed: bool) -> None:
     n, length = 10, 1000
-    cohort = rig.cohort(Masking(), n, length, 16)
+    identities = tuple(blob(32, f"identity {index}") for index in range(n)) if signed else ()
+    cohort = rig.cohort(Masking(), n, length, 16, identities=identities)
     cost = Masking().cost(cohort)
-    assert cost.rounds == 4
+    assert cost.rounds == 5
+    signature = 64 if signed else 0
     bitmap, packed = 2, -(-cohort.sum_bits * length // 8)
     expected = {
-        ("advertise-keys", "CLIENT"): 64 + KEY_BYTES,
-        ("share-keys", "SERVER"): 32 + bitmap + 64 * n,
+        ("advertise-keys", "CLIENT"): 64 + signature + KEY_BYTES + signature,
+        ("share-keys", "SERVER"): 32 + bitmap + (64 + signature) * n,
         ("share-keys", "CLIENT"): 32 + 96 * (n - 1),
         ("masked-input", "SERVER"): bitmap + 96 * (n - 1),
         ("masked-input", "CLIENT"): packed,
-        ("unmask", "SERVER"): bitmap,
+        ("consistency", "SERVER"): bitmap,
+        ("consistency", "CLIENT"): 16 * (n - 1),
+        ("unmask", "SERVER"): bitmap + 16 * (n - 1),
         ("unmask", "CLIENT"): bitmap + 40 * n,
     }
     found = {(link.phase, link.sender.name): link.size for link in cost.links}
@@ -220,3 +257,21 @@ def test_thresholds_that_would_open_a_client_are_refused(
 ) -> None:
     with pytest.raises(LocalError, match=complaint):
         Masking(threshold).resolve_threshold(members)
+
+
+def test_a_consistency_tag_is_bound_to_both_ends_the_round_and_the_sets() -> None:
+    secret, sets = blob(32, "secret"), b"\x07\x00\x07\x00"
+    found = [
+        keys.consistency_tag(*arguments)
+        for arguments in (
+            (secret, DIGEST, 1, 2, sets),
+            (secret, DIGEST, 2, 1, sets),
+            (secret, DIGEST, 1, 3, sets),
+            (secret, bytes(32), 1, 2, sets),
+            (blob(32, "other"), DIGEST, 1, 2, sets),
+            (secret, DIGEST, 1, 2, b"\x07\x00\x03\x00"),
+            (secret, DIGEST, 1, 2, b"\x0f\x00\x07\x00"),
+        )
+    ]
+    assert {len(tag) for tag in found} == {16}
+    assert len(set(found)) == len(found)

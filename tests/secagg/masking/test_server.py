@@ -17,6 +17,7 @@ from mpc.network import Network
 from mpc.party import SERVER, Message, client_id
 from mpc.tape import SeededTape
 from secagg import Masking
+from secagg.masking.client import MaskingClient
 from secagg.masking.messages import LIMBS, SHARE_BYTES, KeyAdvertisement, SealedShares, UnmaskShares
 
 N = 6
@@ -39,6 +40,66 @@ def test_a_key_of_small_order_names_its_sender(rig: SimpleNamespace, which: str,
     outcome.require_exact()
     assert outcome.survivors == (0, 1, 2, 4, 5)
     assert outcome.rejected[3].reason == "an X25519 public key of small order"
+
+
+class Rekeyed(Masking):
+    """Masking some of whose clients choose their keys otherwise than by drawing two new pairs."""
+
+    def __init__(self, choose: Callable[[dict[int, MaskingClient]], None], **named: Any) -> None:
+        super().__init__(**named)
+        self._choose, self._made = choose, dict[int, MaskingClient]()
+
+    def _client(self, *arguments: Any) -> MaskingClient:
+        client = super()._client(*arguments)
+        self._made[client.index] = client
+        if len(self._made) == client.cohort.size:
+            self._choose(self._made)
+        return client
+
+
+def one_pair_for_both(clients: dict[int, MaskingClient]) -> None:
+    clients[4]._channel = clients[4]._mask
+
+
+def one_pair_for_two(clients: dict[int, MaskingClient]) -> None:
+    clients[4]._channel, clients[4]._mask = clients[1]._channel, clients[1]._mask
+
+
+def crossed(clients: dict[int, MaskingClient]) -> None:
+    clients[4]._channel, clients[4]._mask = clients[1]._mask, clients[1]._channel
+
+
+@pytest.mark.parametrize("choose", [one_pair_for_both, one_pair_for_two, crossed])
+@pytest.mark.parametrize("drop", [{}, {4: "masked-input"}, {1: "masked-input", 4: "unmask"}], ids=str)
+def test_keys_that_stand_twice_change_nothing(
+    rig: SimpleNamespace, choose: Callable[[dict[int, MaskingClient]], None], drop: dict[int, str]
+) -> None:
+    vectors = rig.vectors(N, 9, 16)
+    outcome = rig.play(Rekeyed(choose), vectors, drop=drop)
+    outcome.require_exact()
+    assert outcome.survivors == rig.play(Masking(), vectors, drop=drop).survivors
+    assert outcome.rejected == {}
+    assert outcome.transcript.refusals == []
+
+
+@pytest.mark.parametrize("which", ["channel_key", "mask_key"])
+def test_a_public_key_copied_from_a_peer_harms_the_copier_alone(rig: SimpleNamespace, which: str) -> None:
+    """Without the private half it cannot go on."""
+    copied: dict[int, KeyAdvertisement] = {}
+
+    def see(message: Message) -> bytes:
+        copied[0] = KeyAdvertisement.decode(message.payload)
+        return bytes(message.payload)
+
+    def lie(message: Message) -> bytes:
+        own = KeyAdvertisement.decode(message.payload)
+        return replace(own, **{which: getattr(copied[0], which)}).encode()
+
+    liars = {0: in_phase("advertise-keys", see), 3: in_phase("advertise-keys", lie)}
+    outcome = rig.play(Masking(), rig.vectors(N, 9, 16), liars=liars)
+    outcome.require_exact()
+    assert outcome.survivors == (0, 1, 2, 4, 5)
+    assert {refusal.party for refusal in outcome.transcript.refusals} == {client_id(3)}
 
 
 @pytest.mark.parametrize(
@@ -161,6 +222,59 @@ def test_shares_of_somebody_who_dealt_none_are_refused(rig: SimpleNamespace) -> 
     assert outcome.abort.reason == "3 of 6 clients answered the unmask request; the threshold is 4"
 
 
+# The consistency phase.
+
+
+def garble_tags(message: Message) -> bytes:
+    return bytes(len(message.payload))
+
+
+@pytest.mark.parametrize("liars", [[0], [5], [1, 4]], ids=str)
+def test_wrong_tags_of_a_few_cost_nothing(rig: SimpleNamespace, liars: list[int]) -> None:
+    """Nobody can stop a round by telling others that it was shown something else."""
+    lies = dict.fromkeys(liars, in_phase("consistency", garble_tags))
+    outcome = rig.play(Masking(), rig.vectors(N, 9, 16), liars=lies)
+    outcome.require_exact()
+    assert outcome.survivors == tuple(range(N))
+    assert outcome.transcript.refusals == []
+
+
+def test_wrong_tags_of_more_than_the_round_can_spare_abort(rig: SimpleNamespace) -> None:
+    lies = dict.fromkeys((0, 1, 2), in_phase("consistency", garble_tags))
+    outcome = rig.play(Masking(), rig.vectors(N, 9, 16), liars=lies)
+    assert outcome.abort is not None
+    assert outcome.abort.reason == "3 of 6 clients answered the unmask request; the threshold is 4"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 15, 16])
+def test_tags_of_another_length_do_not_count_as_an_answer(rig: SimpleNamespace, cut: int) -> None:
+    def lie(message: Message) -> bytes:
+        return bytes(message.payload)[:-cut] if cut else bytes(message.payload) + b"\0"
+
+    liars = {2: in_phase("consistency", lie)}
+    outcome = rig.play(Masking(), rig.vectors(N, 9, 16), liars=liars)
+    outcome.require_exact()
+    assert outcome.survivors == tuple(range(N))
+    silent = dict.fromkeys((0, 1), "consistency")
+    outcome = rig.play(Masking(), rig.vectors(N, 9, 16), liars=liars, drop=silent)
+    assert outcome.abort is not None
+    assert outcome.abort.reason == "3 of 6 clients attested the survivor set; the threshold is 4"
+
+
+@pytest.mark.parametrize("phase", ["consistency", "unmask"])
+def test_survivors_that_go_silent_stay_in_the_sum(rig: SimpleNamespace, phase: str) -> None:
+    outcome = rig.play(Masking(), rig.vectors(N, 9, 16), drop={0: phase, 5: phase})
+    outcome.require_exact()
+    assert outcome.survivors == tuple(range(N))
+    assert outcome.transcript.refusals == []
+
+
+def test_too_few_tags_abort_with_counts(rig: SimpleNamespace) -> None:
+    outcome = rig.play(Masking(), rig.vectors(N, 9, 16), drop=dict.fromkeys((0, 1, 2), "consistency"))
+    assert outcome.abort is not None
+    assert outcome.abort.reason == "3 of 6 clients attested the survivor set; the threshold is 4"
+
+
 def test_too_few_answers_abort_with_counts(rig: SimpleNamespace) -> None:
     outcome = rig.play(Masking(), rig.vectors(N, 9, 16), drop=dict.fromkeys((0, 1, 2), "unmask"))
     assert outcome.abort is not None
@@ -252,4 +366,5 @@ def test_the_sealed_shares_are_forgotten_once_relayed_and_the_revealed_once_used
     server = parties[SERVER]._inner
     assert server.result.total.tolist() == [N] * 5
     assert server._sealed == {}
+    assert server._tags == {}
     assert server._revealed == {}

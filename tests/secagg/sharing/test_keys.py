@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +60,14 @@ def test_no_secret_in_a_repr() -> None:
     assert "<secret>" in repr(key)
 
 
+def test_private_keys_cannot_be_pickled() -> None:
+    for holder in (KEYS[0], SecretSharing(3, private_keys=KEYS)):
+        for write in (pickle.dumps, copy.deepcopy):
+            with pytest.raises(LocalError, match="aggregator key is '<secret>': cannot be pickled or copied"):
+                write(holder)
+    assert pickle.loads(pickle.dumps(PUBLIC)) == PUBLIC
+
+
 @pytest.mark.parametrize("aggregators", [-1, 0, 1, 256, True, 2.0, "2", None])
 def test_numbers_of_aggregators_that_cannot_be(aggregators: Any) -> None:
     with pytest.raises(LocalError, match=r"aggregators is .*must be from 2 to 255"):
@@ -77,6 +87,34 @@ def test_keys_must_fit_the_aggregators() -> None:
         with pytest.raises(LocalError, match="each may stand once"):
             SecretSharing(2, public_keys=[PUBLIC[0], twice])
     SecretSharing(3, public_keys=PUBLIC, private_keys=KEYS)
+
+
+@pytest.mark.parametrize("argument", ["public_keys", "private_keys"])
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        (5, " is 'int': must be a sequence of Aggregator"),
+        ({1, 2}, " is 'set': must be a sequence of Aggregator"),
+        ([1, 2], r"\[0\] is 'int': must be an Aggregator"),
+        ([None, None], r"\[0\] is 'NoneType': must be an Aggregator"),
+        ("ab", r"\[0\] is 'str': must be an Aggregator"),
+    ],
+)
+def test_what_is_no_key_is_named(argument: str, keys: Any, complaint: str) -> None:
+    with pytest.raises(LocalError, match=f"^{argument}{complaint}"):
+        SecretSharing(2, **{argument: keys})
+
+
+def test_public_and_private_keys_are_not_taken_for_each_other() -> None:
+    with pytest.raises(
+        LocalError, match=r"^public_keys\[1\] is 'AggregatorKey': must be an AggregatorPublic"
+    ):
+        SecretSharing(2, public_keys=[PUBLIC[0], KEYS[1]])  # type: ignore[list-item]
+    with pytest.raises(LocalError, match=r"^private_keys\[0\] is 'AggregatorPublicKey': must be an Aggreg"):
+        SecretSharing(2, private_keys=PUBLIC[:2])  # type: ignore[arg-type]
+    for sealing, link in ((5, bytes(32)), (bytes(32), None)):
+        with pytest.raises(LocalError, match="must be bytes"):
+            AggregatorKey(sealing, link)  # type: ignore[arg-type]
 
 
 def test_setup_makes_keys_once() -> None:
@@ -126,7 +164,9 @@ def test_an_aggregator_with_anothers_key(game: MakeGame) -> None:
     shared = SecretSharing(3, public_keys=PUBLIC)
     with pytest.raises(LocalError, match=r"public_keys\[1\]"):
         shared.aggregator(game(3).cohort, 1, KEYS[0], tape=SeededTape(b"link"))
-    for index in (-1, 3):
+    with pytest.raises(LocalError, match="key is 'bytes': must be an AggregatorKey"):
+        shared.aggregator(game(3).cohort, 1, bytes(32), tape=SeededTape(b"link"))
+    for index in (-1, 3, 1.0, True, None):
         with pytest.raises(LocalError, match="must be from 0 to 2"):
             shared.aggregator(game(3).cohort, index, KEYS[0], tape=SeededTape(b"link"))
 
