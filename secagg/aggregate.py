@@ -247,6 +247,7 @@ def _encode_all(
     first, (structure, _) = next(iter(apart.items()))
     for name, (found, _) in apart.items():
         require_same(first, structure, name, found)
+    structure.check_clip(encoding.clip)
     plan = encoding.plan(
         structure.sizes,
         clients=len(updates),

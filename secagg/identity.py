@@ -153,7 +153,7 @@ class Roster:
 
     @classmethod
     def load(cls, path: Path, authority: bytes) -> Roster:
-        """The roster in a file: ``LocalError`` if it is none, ``DecodeError`` if ``authority`` signed no such."""
+        """A file's roster: ``LocalError`` if it is none, ``DecodeError`` if ``authority`` did not sign it."""
         content = _load(path, _ROSTER_FORMAT)
         try:
             keys = {str(name): bytes.fromhex(key) for name, key in content["members"].items()}

@@ -276,3 +276,9 @@ def test_an_observer_that_fails_is_heard(rig: SimpleNamespace) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(conditions=Conditions(observe=fails))
+
+
+def test_a_clip_that_the_inputs_dtype_cannot_hold_is_refused() -> None:
+    updates = {name: np.zeros(3, np.float16) for name in ("ana", "bo", "cy")}
+    with pytest.raises(LocalError, match=r"clip is 131072.0: must be at most 65504"):
+        aggregate(updates, backend=InsecurePlain(), encoding=FixedPoint(clip=2.0**17))

@@ -73,7 +73,7 @@ class TestSigning:
 
     def test_it_shows_nothing_of_its_secret(self) -> None:
         assert repr(ANA) == f"Identity(<secret>, public={ANA.public.hex()[:16]}…)"
-        assert ANA.export_secret().hex()[:8] not in repr(ANA) + str(vars(ANA)["public"])
+        assert ANA.export_secret().hex()[:8] not in repr(ANA)
 
 
 class TestWhoSigns:
@@ -91,7 +91,7 @@ class TestWhoSigns:
 
     def test_a_client_with_an_identity_takes_no_part_where_nobody_signs(self, rig: SimpleNamespace) -> None:
         unsigned, _ = self.cohorts(rig)
-        with pytest.raises(LocalError, match="identity is Identity.*: the cohort pins none") as caught:
+        with pytest.raises(LocalError, match=r"identity is Identity.*: the cohort pins none") as caught:
             check_identity(unsigned, "c1", ANA)
         assert ANA.export_secret().hex() not in str(caught.value)
 
@@ -264,7 +264,7 @@ class TestRoster:
     def test_cut(self, tmp_path: Path, missing: str) -> None:
         document = json.loads(Roster.signed(KEYS, CHIEF).to_json())
         del document[missing]
-        with pytest.raises(LocalError, match="is not a whole roster|is not a file of format"):
+        with pytest.raises(LocalError, match=r"is not a whole roster|is not a file of format"):
             Roster.load(self.write(tmp_path, json.dumps(document)), CHIEF.public)
 
     def test_not_there(self, tmp_path: Path) -> None:
