@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from fl.config import TrainingConfig
@@ -34,21 +35,31 @@ def check_feasible(config: TrainingConfig, backend: Backend) -> None:
     It names ``fraction``, ``dropout`` or ``malicious``, whichever makes a round too small. A training that
     passes may still lose rounds: those in which more drop out than in the best one.
     """
-    sampled = sample_clients(config.names, config.fraction, generator(0, Purpose.SAMPLING))
-    participants = len(sampled)
-    if participants < 2:
-        raise LocalError(
-            "fraction", config.fraction, f"of {config.clients} clients it takes 1; a sum needs 2"
-        )
-    threshold = backend.resolve_threshold(participants)
-    staying = participants - fewest_dropouts(participants, config.dropout)
-    if staying < threshold:
-        bound = f"leaves at most {staying} of a round's {participants} clients; the threshold is {threshold}"
-        raise LocalError("dropout", config.dropout, bound)
+    participants, staying = check_rounds(config.names, config.fraction, config.dropout, backend)
     honest = staying - max(0, config.malicious - (config.clients - participants))
+    threshold = backend.resolve_threshold(participants)
     if honest < threshold:
-        bound = f"leaves at most {honest} of a round's {participants} clients; the threshold is {threshold}"
-        raise LocalError("malicious", config.malicious, bound)
+        raise LocalError("malicious", config.malicious, _too_few(honest, participants, threshold))
+
+
+def check_rounds(names: Sequence[str], fraction: float, dropout: float, backend: Backend) -> tuple[int, int]:
+    """How many of ``names`` a round has, and how many stay to its end in the best one.
+
+    ``LocalError`` names ``fraction`` or ``dropout``, if it makes every round too small for the backend.
+    """
+    participants = len(sample_clients(names, fraction, generator(0, Purpose.SAMPLING)))
+    if participants < 2:
+        raise LocalError("fraction", fraction, f"of {len(names)} clients it takes 1; a sum needs 2")
+    threshold = backend.resolve_threshold(participants)
+    staying = participants - fewest_dropouts(participants, dropout)
+    if staying < threshold:
+        raise LocalError("dropout", dropout, _too_few(staying, participants, threshold))
+    return participants, staying
+
+
+def _too_few(left: int, participants: int, threshold: int) -> str:
+    found = f"at most {left}" if left > 0 else "none"
+    return f"leaves {found} of a round's {participants} clients; the threshold is {threshold}"
 
 
 def fewest_dropouts(participants: int, dropout: float) -> int:

@@ -17,7 +17,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,19 +28,25 @@ from fl.model import FLOAT_TYPES, Weights
 from mpc.errors import LocalError
 
 MAGIC = b"\x93FLSTATE"  # a first byte outside ASCII, as in .npy and .png, since no text file starts so
-VERSION = 1
+VERSION = 2
 _PREFIX_BYTES = len(MAGIC) + 2 + 8
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_HEADER_KEYS = {"fingerprint", "round", "history", "arrays"}
+_HEADER_KEYS = {"fingerprint", "configuration", "round", "history", "arrays"}
 _MAX_INT_BITS = 2048  # 617 digits: Python reads back 640 in every setting, and no more in some
 _MAX_DEPTH = 100  # of containers in the history: far below where Python's own limit would strike
 
 
 class CheckpointError(LocalError):
-    """A file that cannot be resumed from: missing, damaged, foreign, of another version or configuration."""
+    """A file that cannot be resumed from: missing, damaged, foreign, of another version or configuration.
 
-    def __init__(self, path: Path, reason: str) -> None:
+    ``differing``: the settings that are not as they were, name → (in the file, in this run).
+    """
+
+    def __init__(
+        self, path: Path, reason: str, differing: Mapping[str, tuple[object, object]] | None = None
+    ) -> None:
         super().__init__("checkpoint", path.name, f"{reason} (file {path})")
+        self.differing = dict(differing or {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,20 +55,24 @@ class Checkpoint:
 
     ``fingerprint``: a digest of the configuration, so that another training is not mixed up with this one.
     ``round``: how many rounds are finished. ``weights``: the global model after them, float arrays.
-    ``history``: JSON objects, such as one a round. What of these a file cannot hold, ``save`` refuses.
+    ``history``: JSON objects, such as one a round. ``configuration``: a JSON object, the settings that the
+    fingerprint is of, so that ``load`` can say which one differs. What of these a file cannot hold, ``save``
+    refuses.
     """
 
     fingerprint: str
     round: int
     weights: Weights
     history: list[dict[str, Any]]
+    configuration: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Replace ``path`` by ``checkpoint``, or leave it as it was: never a mixture, whenever the power goes.
 
     ``LocalError`` for what ``load`` would not give back: a fingerprint that is no text, a round that is no
-    whole number or negative, a weight that is no float array, a history that is no list of JSON objects.
+    whole number or negative, a weight that is no float array, a history that is no list of JSON objects, a
+    configuration that is no JSON object.
     NaN and infinity are not JSON, nor are keys other than text; tuples come back as lists. Integers have at
     most 2048 bits, and containers are at most 100 deep. ``OSError`` if the disk refuses. One process writes
     one path at a time.
@@ -84,10 +94,13 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     _sync_folder(target.parent)
 
 
-def load(path: str | os.PathLike[str], fingerprint: str) -> Checkpoint:
+def load(
+    path: str | os.PathLike[str], fingerprint: str, configuration: Mapping[str, Any] | None = None
+) -> Checkpoint:
     """The checkpoint at ``path``, to the bit as it was saved.
 
-    ``fingerprint`` is that of the run which wants to go on. ``CheckpointError`` if there is no such file,
+    ``fingerprint`` and ``configuration`` are those of the run which wants to go on; the second serves to say
+    what differs. ``CheckpointError`` if there is no such file,
     it is no checkpoint, a byte of it is changed, missing or added, its version is another, or it belongs to
     another configuration.
     """
@@ -103,10 +116,23 @@ def load(path: str | os.PathLike[str], fingerprint: str) -> Checkpoint:
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(source, "is malformed although its digest is right") from error
     if header["fingerprint"] != fingerprint:
-        found, wanted = header["fingerprint"][:12], fingerprint[:12]
-        reason = f"belongs to another configuration: its fingerprint is {found}…, this run's is {wanted}…"
-        raise CheckpointError(source, reason)
-    return Checkpoint(header["fingerprint"], header["round"], weights, header["history"])
+        raise _other_configuration(source, header, fingerprint, configuration or {})
+    return Checkpoint(
+        header["fingerprint"], header["round"], weights, header["history"], header["configuration"]
+    )
+
+
+def _other_configuration(
+    path: Path, header: Mapping[str, Any], fingerprint: str, wanted: Mapping[str, Any]
+) -> CheckpointError:
+    saved = header["configuration"]
+    names = [name for name in wanted if name in saved and wanted[name] != saved[name]]
+    differing = {name: (saved[name], wanted[name]) for name in names}
+    if differing:
+        found = ", ".join(f"{name} was {old} and is {new} now" for name, (old, new) in differing.items())
+    else:
+        found = f"its fingerprint is {header['fingerprint'][:12]}…, this run's is {fingerprint[:12]}…"
+    return CheckpointError(path, f"belongs to another configuration: {found}", differing)
 
 
 def _encode_prefix(checkpoint: Checkpoint) -> bytes:
@@ -123,8 +149,12 @@ def _encode_prefix(checkpoint: Checkpoint) -> bytes:
             raise LocalError(f"history[{position}]", record, "must be a dict")
     _check_values("round", checkpoint.round)
     _check_values("history", checkpoint.history)
+    if not isinstance(checkpoint.configuration, Mapping):
+        raise LocalError("configuration", type(checkpoint.configuration).__name__, "must be a mapping")
+    _check_values("configuration", checkpoint.configuration)
     fields = {
         "fingerprint": checkpoint.fingerprint,
+        "configuration": dict(checkpoint.configuration),
         "round": checkpoint.round,
         "history": checkpoint.history,
         "arrays": [{"dtype": array.dtype.name, "shape": list(array.shape)} for array in checkpoint.weights],
@@ -132,15 +162,24 @@ def _encode_prefix(checkpoint: Checkpoint) -> bytes:
     try:
         header = json.dumps(fields, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise LocalError("history", checkpoint.history, f"must be JSON: {error}") from error
+        where = "configuration" if _is_json(checkpoint.history) else "history"
+        raise LocalError(where, getattr(checkpoint, where), f"must be JSON: {error}") from error
     return MAGIC + VERSION.to_bytes(2, "little") + len(header).to_bytes(8, "little") + header
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _check_weights(weights: Weights) -> None:
     if not isinstance(weights, list | tuple):
         raise LocalError("weights", type(weights).__name__, "must be a list of arrays")
     for position, array in enumerate(weights):
-        if not isinstance(array, np.ndarray):
+        if not isinstance(array, np.ndarray | np.generic):  # arithmetic on a 0-d array gives a scalar
             raise LocalError(f"weights[{position}]", type(array).__name__, "must be an array")
         if array.dtype.name not in FLOAT_TYPES:
             bound = f"must be one of {', '.join(FLOAT_TYPES)}"
@@ -210,6 +249,8 @@ def _decode_header(encoded: bytes) -> dict[str, Any]:
         raise ValueError("header keys")
     if type(header["fingerprint"]) is not str or type(header["round"]) is not int or header["round"] < 0:
         raise ValueError("fingerprint or round")
+    if type(header["configuration"]) is not dict:
+        raise ValueError("configuration")
     history = header["history"]
     if type(history) is not list or any(type(record) is not dict for record in history):
         raise ValueError("history")

@@ -29,8 +29,7 @@ def _run() -> None:
         import rich  # noqa: F401
         import typer  # noqa: F401
     except ModuleNotFoundError as error:
-        print(f"secagg: {error.name} is not installed: pip install 'secagg[demo]'", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(_core_alone(sys.argv[1:], error.name)) from None
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(io.UnsupportedOperation):
@@ -39,6 +38,24 @@ def _run() -> None:
     from fl.cli_app import app
 
     app()
+
+
+def _core_alone(arguments: list[str], missing: str | None) -> int:
+    """What works without the extra: the version, and the doctor, who says what else is missing."""
+    from fl.cli_plain import version
+    from fl.config import INSTALL_DEMO
+
+    if arguments == ["--version"]:
+        print(f"secagg {version()}")
+        return 0
+    if arguments in (["doctor"], ["doctor", "--json"]):
+        from fl.doctor import examine, show
+
+        diagnosis = examine(plain=True)
+        show(diagnosis, as_json="--json" in arguments, plain=True)
+        return 0 if diagnosis.healthy else 1
+    print(f"secagg: {missing} is not installed: {INSTALL_DEMO}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import click
 import typer
 from click.core import ParameterSource
 
-from fl.cli_output import fail, version
+from fl.cli_plain import fail, version
 from fl.config import ATTACKS, BACKENDS, PARTITIONS, TrainingConfig
 from mpc.errors import LocalError
 
@@ -27,8 +27,13 @@ app = typer.Typer(
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/cli.md).")]
 
 
+def _choice(choices: tuple[str, ...]) -> click.Choice[str]:
+    """In any case on the command line, as it stands here afterwards."""
+    return click.Choice(choices, case_sensitive=False)
+
+
 def _one_of(choices: tuple[str, ...], text: str) -> Any:
-    return typer.Option(help=text, click_type=click.Choice(choices))
+    return typer.Option(help=text, click_type=_choice(choices))
 
 
 def _threshold(text: str) -> float:
@@ -123,7 +128,7 @@ def train(
 
 @app.command()
 def explain(
-    backend: Annotated[str, typer.Argument(click_type=click.Choice(BACKENDS), help="Which backend.")],
+    backend: Annotated[str, typer.Argument(click_type=_choice(BACKENDS), help="Which backend.")],
     clients: Annotated[int, typer.Option(metavar="N", help="Clients in the cohort.")] = 100,
     length: Annotated[int, typer.Option(metavar="D", help="Coordinates of a vector.")] = 100_000,
     bits: Annotated[int, typer.Option(metavar="B", help="Bits of an encoded coordinate, 2 to 48.")] = 16,

@@ -1,21 +1,18 @@
-"""What the command prints: errors, JSON, progress while training, tables at the end."""
+"""What the command shows: progress while training, tables at the end."""
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import fields
-from importlib import metadata
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from fl.config import TrainingConfig
 from fl.events import (
     AggregationStarted,
     ClientTrained,
@@ -25,44 +22,54 @@ from fl.events import (
     RoundStarted,
     TrainingStarted,
 )
-from mpc.errors import LocalError
 
-_OPTIONS = {field.name for field in fields(TrainingConfig)} | {"length", "checkpoint"}
-
-
-def version() -> str:
-    """Of the installed distribution."""
-    try:
-        return metadata.version("secagg")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
-
-
-def option(argument: str) -> str:
-    """What an argument is called on the command line."""
-    return "--" + argument.replace("_", "-")
-
-
-def fail(verb: str, error: Exception | str, code: int = 2) -> int:
-    """Say on standard error what is wrong, in the words of the command line; ``code``, to exit with."""
-    text = str(error)
-    if isinstance(error, LocalError) and error.argument in _OPTIONS:
-        text = option(error.argument) + text.removeprefix(error.argument)
-    print(f"secagg {verb}: {text}", file=sys.stderr)
-    return code
-
-
-def print_json(document: Any) -> None:
-    """One document on standard output."""
-    print(json.dumps(document, indent=2, allow_nan=False), flush=True)
+_TEXT_WIDTH = 18  # what a column gets at least whose text may be broken between words
 
 
 def table(title: str, *columns: str, left: int = 1) -> Table:
-    """An empty table in the command's style; columns after the first ``left`` are right-aligned."""
+    """An empty table in the command's style.
+
+    Columns after the first ``left`` hold numbers: they are right-aligned, and never broken. Nor is the first
+    one, which names the row.
+    """
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(columns):
-        made.add_column(column, justify="left" if place < left else "right", overflow="fold")
+        number = place >= left
+        made.add_column(
+            column,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number or place == 0,
+        )
     return made
+
+
+def fitted(made: Table, width: int, spare: Sequence[str]) -> Table:
+    """The table without as many of the columns ``spare``, the first one first, as ``width`` asks for."""
+    for column in spare:
+        if _least_width(made) <= width:
+            break
+        made = _without(made, column)
+    return made
+
+
+def _least_width(made: Table) -> int:
+    """What the table takes when numbers stay whole and text has room for a few words."""
+    total = 0
+    for column in made.columns:
+        lengths = [cell_len(str(cell)) for cell in (column.header, *column.cells)]
+        total += max(lengths) if column.no_wrap else min(max(lengths), _TEXT_WIDTH)
+    return total + 2 * (len(made.columns) - 1)  # a space on either side of the gaps
+
+
+def _without(made: Table, column: str) -> Table:
+    kept = [one for one in made.columns if one.header != column]
+    new = Table(title=made.title, title_justify="left", title_style="bold", box=made.box, pad_edge=False)
+    for one in kept:
+        new.add_column(one.header, justify=one.justify, overflow="fold", no_wrap=one.no_wrap)
+    for row in zip(*(one.cells for one in kept), strict=True):
+        new.add_row(*row)
+    return new
 
 
 def add_row(made: Table, *cells: str | Text) -> None:
@@ -89,7 +96,12 @@ class Display(Protocol):
 
 def display(console: Console) -> Display:
     """Bars on a terminal, otherwise a line for each round, even where colours are forced upon a pipe."""
-    return Bars(console) if console.is_interactive and console.file.isatty() else Lines(console)
+    return Bars(console) if on_terminal(console) else Lines(console)
+
+
+def on_terminal(console: Console) -> bool:
+    """Whether somebody watches, who gets bars and then a table; a pipe gets lines, and no table of them."""
+    return console.is_interactive and console.file.isatty()
 
 
 class Lines:
@@ -127,7 +139,7 @@ def round_line(report: RoundReport, rounds: int) -> str:
     parts = [
         f"round {report.round}/{rounds}",
         f"accuracy {report.accuracy:.4f}",
-        f"survivors {len(report.survivors)}/{len(report.participants)}",
+        f"counted {len(report.survivors)}/{len(report.participants)}",
         f"dropped {len(report.dropped)}",
         f"refused {len(report.rejected)}",
         f"{report.seconds:.2f} s",

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from fl.cli import INTERRUPTED
-from fl.cli_output import add_row, display, fail, option, print_json, say, table
+from fl.cli_output import add_row, display, fitted, on_terminal, say, table
+from fl.cli_plain import fail, option, print_json
 from fl.config import BELONGS_TO, TrainingConfig
 from fl.events import Event, RoundFinished, RoundReport, RoundStarted, TrainingStarted
-from fl.report_charts import amount_text
+from fl.report_charts import amount_text, clipping_text
 from mpc.errors import LocalError
 from secagg.backend import Backend
 
@@ -145,9 +147,29 @@ def _check_checkpoint(path: Path, resume: bool, config: TrainingConfig) -> None:
         )
     _check_writable("--checkpoint", path.parent)
     if resume:
-        from fl.checkpoint import load
+        _check_configuration(path, config)
 
-        load(path, config.fingerprint())
+
+def _check_configuration(path: Path, config: TrainingConfig) -> None:
+    from fl.checkpoint import CheckpointError, load
+
+    try:
+        load(path, config.fingerprint(), config.decisive())
+    except CheckpointError as error:
+        if not error.differing:
+            raise
+        changes = ", ".join(
+            f"{option(name)} was {_choice(old)} and is {_choice(new)} now"
+            for name, (old, new) in error.differing.items()
+        )
+        raise UsageError(
+            f"--resume: {path} belongs to another configuration: {changes}; "
+            "give the options that it was saved with, or name another file"
+        ) from None
+
+
+def _choice(value: object) -> str:
+    return "left to the backend" if value is None else str(value)
 
 
 def _check_writable(name: str, folder: Path) -> None:
@@ -183,13 +205,19 @@ def _finish(request: Request, config: TrainingConfig, backend: Backend, course: 
         resumed_after=course.resumed_after,
         command=command_line(Request(request.given)),
     )
-    written: list[Path] = []
+    written: list[str] = []
     try:
         if request.report is not None:
-            written = write_report(request.report, content)
+            there = {path for path in request.report.iterdir() if path.is_file()}
+            written = [
+                f"replaced {path}" if path in there else f"wrote {path}"
+                for path in write_report(request.report, content)
+            ]
     finally:
         if request.json:
             print_json(content)
+            for line in clipping_text(content):
+                print(f"secagg {VERB}: {line}", file=sys.stderr)
         else:
             _print_summary(Console(), content, written)
     if course.history and all(report.aborted is not None for report in course.history):
@@ -197,7 +225,28 @@ def _finish(request: Request, config: TrainingConfig, backend: Backend, course: 
     return 0
 
 
-def _print_summary(console: Console, content: Mapping[str, Any], written: list[Path]) -> None:
+def _print_summary(console: Console, content: Mapping[str, Any], written: list[str]) -> None:
+    """The rounds as a table, unless they have been told line by line; then what is said once."""
+    rounds = content["rounds"]
+    lines = []
+    if on_terminal(console):
+        console.print(_rounds_table(content, console.width))
+        lines += [
+            f"round {entry['round']} was aborted: {entry['aborted']}" for entry in rounds if entry["aborted"]
+        ]
+    if content["rejected"]:
+        refused = table("refused clients", "client", "check", "reason", "rounds", left=3)
+        for client, found in content["rejected"].items():
+            add_row(refused, client, found["check"], found["reason"], str(len(found["rounds"])))
+        console.print(fitted(refused, console.width, ["rounds", "check"]))
+    total = amount_text(content["seconds"], "seconds")
+    after = "1 round" if len(rounds) == 1 else f"{len(rounds)} rounds"
+    lines.append(f"final accuracy {content['final_accuracy']:.4f} after {after}, in {total}")
+    for line in (*lines, *clipping_text(content), *written):
+        say(console, line)
+
+
+def _rounds_table(content: Mapping[str, Any], width: int) -> Table:
     config, rounds = content["config"], content["rounds"]
     title = f"{config['backend']}, {config['clients']} clients"
     accuracy = table(title, "round", "accuracy", "loss", "counted", "dropped", "refused", "sent each", "time")
@@ -214,21 +263,7 @@ def _print_summary(console: Console, content: Mapping[str, Any], written: list[P
             amount_text(entry["upload_bytes_per_client"], "bytes"),
             amount_text(entry["seconds"], "seconds"),
         )
-    console.print(accuracy)
-    if content["rejected"]:
-        refused = table("refused clients", "client", "check", "reason", "rounds", left=3)
-        for client, found in content["rejected"].items():
-            add_row(refused, client, found["check"], found["reason"], str(len(found["rounds"])))
-        console.print(refused)
-    lines = [
-        f"round {entry['round']} was aborted: {entry['aborted']}" for entry in rounds if entry["aborted"]
-    ]
-    total = amount_text(content["seconds"], "seconds")
-    after = "1 round" if len(rounds) == 1 else f"{len(rounds)} rounds"
-    lines.append(f"final accuracy {content['final_accuracy']:.4f} after {after}, in {total}")
-    lines += [f"wrote {path}" for path in written]
-    for line in lines:
-        say(console, line)
+    return fitted(accuracy, width, ["loss", "sent each", "time", "dropped", "refused"])
 
 
 def _tell_how_to_go_on(request: Request) -> None:

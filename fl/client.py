@@ -6,9 +6,11 @@ weights, data and a seed to an update fits; :class:`TorchTraining` is the one th
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,8 +29,8 @@ DIGITS_SERVER_LEARNING_RATE = 1.3
 class LocalUpdate:
     """``update``: new minus global weights. ``weight``: how many samples it rests on.
 
-    ``metrics``: "loss" and "accuracy" on the client's own data after training. All are the client's own,
-    and none is in the repr.
+    ``metrics``: what the client measured, such as "loss" and "accuracy" on its own data after training. All
+    are the client's own, and none is in the repr.
     """
 
     update: Weights = field(repr=False)
@@ -39,15 +41,18 @@ class LocalUpdate:
 class LocalTraining(Protocol):
     """Local training as a plain callable. The same arguments give the same update, to the bit."""
 
-    def __call__(self, weights: Weights, data: Dataset, seed: int) -> LocalUpdate: ...
+    def __call__(self, weights: Weights, data: Any, seed: int) -> LocalUpdate: ...
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``accuracy``: the fraction classified correctly. ``loss``: the mean cross-entropy, in nats."""
+    """``accuracy``: the fraction classified correctly, NaN where nothing is classified.
 
-    accuracy: float
-    loss: float
+    ``loss``: the mean loss, here the cross-entropy in nats.
+    """
+
+    accuracy: float = math.nan
+    loss: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,10 @@ class TorchTraining:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        torch = sys.modules.get("torch")  # without it there is no module to mistake for a factory
+        if not callable(self.factory) or (torch and isinstance(self.factory, torch.nn.Module)):
+            bound = "must make a new module when called: a class or a function, not a module"
+            raise LocalError("factory", type(self.factory).__name__, bound)
         if self.epochs < 1:
             raise LocalError("epochs", self.epochs, "must be at least 1")
         if self.batch_size < 1:
@@ -106,9 +115,12 @@ class TorchTraining:
 
     def _module(self, weights: Weights, data: Dataset) -> torch.nn.Module:
         """A new module that holds a copy of ``weights``."""
-        if not len(data):
-            raise LocalError("len(data)", 0, "must be at least 1")
+        import torch
+
+        _check_classified(data)
         module = self.factory()
+        if not isinstance(module, torch.nn.Module):
+            raise LocalError("factory", type(module).__name__, "must make a torch module when called")
         state = module.state_dict()
         module.load_state_dict(unflatten(weights, flatten(state)[1], kept=state))
         return module
@@ -139,6 +151,19 @@ def digits_training() -> TorchTraining:
     return TorchTraining(
         digits_network, epochs=10, batch_size=16, learning_rate=0.15, momentum=0.9, label_smoothing=0.2
     )
+
+
+def _check_classified(data: object) -> None:
+    """``LocalError`` unless these are samples with a class each, of types that torch has."""
+    if not isinstance(data, Dataset):
+        raise LocalError("data", type(data).__name__, "must be a Dataset")
+    if not len(data):
+        raise LocalError("len(data)", 0, "must be at least 1")
+    if data.features.dtype.kind not in "fiub":
+        raise LocalError("features", str(data.features.dtype), "must be numbers")
+    if data.labels.dtype != np.int64 or data.labels.ndim != 1:
+        found = f"{data.labels.dtype} {data.labels.shape}"
+        raise LocalError("labels", found, f"must be int64 ({len(data)},), one class a sample")
 
 
 def _evaluate(module: torch.nn.Module, data: Dataset) -> Evaluation:

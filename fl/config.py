@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from mpc.errors import LocalError
 
 BACKENDS = ("masking", "paillier", "sharing", "plain")
 ATTACKS = ("wrong-length", "out-of-range", "replayed", "corrupt-bytes")
 PARTITIONS = ("dirichlet", "iid")
+
+INSTALL_DEMO = "pip install -c constraints.txt -e '.[demo]'"
+"""As in the README: what the bundled job and the command need beyond the core."""
 
 # A field that means something only beside one value of another: field → (the other, that value).
 BELONGS_TO = {
@@ -77,9 +81,11 @@ class TrainingConfig:
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the model after a given round: everything but ``rounds``."""
-        fields = asdict(self)
-        del fields["rounds"]
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()
+
+    def decisive(self) -> dict[str, Any]:
+        """What the fingerprint is of: every field but ``rounds``, by name."""
+        return {name: value for name, value in asdict(self).items() if name != "rounds"}
 
 
 def _one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:

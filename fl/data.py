@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.config import INSTALL_DEMO
 from mpc.errors import LocalError
 
 TEST_FRACTION = 0.2
@@ -57,26 +59,36 @@ def demo_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise LocalError(error.name or "package", "not installed", "pip install 'secagg[demo]'") from error
+        raise LocalError(error.name or "package", "not installed", INSTALL_DEMO) from error
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled samples: ``features`` float32 (n, ...), ``labels`` int64 (n,). ``LocalError`` otherwise."""
+    """Labelled samples: ``features`` (n, ...) and ``labels`` (n, ...), arrays of any type.
 
-    features: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    Whatever trains on them says which types it takes. ``LocalError`` unless both are arrays, with one
+    sample a row.
+    """
+
+    features: NDArray[Any]
+    labels: NDArray[Any]
 
     def __post_init__(self) -> None:
-        if self.features.dtype != np.float32 or self.features.ndim < 1:
-            found = f"{self.features.dtype} {self.features.shape}"
-            raise LocalError("features", found, "must be float32 with one sample a row")
-        if self.labels.dtype != np.int64 or self.labels.shape != self.features.shape[:1]:
-            found = f"{self.labels.dtype} {self.labels.shape}"
-            raise LocalError("labels", found, f"must be int64 ({self.features.shape[0]},), one a sample")
+        for name in ("features", "labels"):
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray):
+                raise LocalError(name, type(array).__name__, "must be a NumPy array")
+            if array.ndim < 1:
+                raise LocalError(name, f"of shape {array.shape}", "must have one sample a row")
+        if len(self.labels) != len(self.features):
+            bound = f"must be of the {len(self.features)} samples that features has"
+            raise LocalError("labels", f"of {len(self.labels)} samples", bound)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Dataset({len(self)} samples)"
 
     def take(self, indices: NDArray[np.int64]) -> Dataset:
         """A copy of the samples at ``indices``, in that order."""
@@ -152,6 +164,8 @@ def partition_dirichlet(
 
 def _indices_by_label(dataset: Dataset, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """For each label in ascending order, the shuffled indices of its samples."""
+    if dataset.labels.ndim != 1:
+        raise LocalError("labels", f"of shape {dataset.labels.shape}", "must be one a sample to split by")
     for label in np.unique(dataset.labels):
         yield rng.permutation(np.flatnonzero(dataset.labels == label))
 

@@ -1,11 +1,12 @@
 """``secagg doctor``: what is installed, whether it computes correctly, and how fast this machine is.
 
-Nothing outside the standard library and rich is imported before its turn, so that what is missing is said
-rather than raised.
+Nothing outside the standard library is imported before its turn, so that what is missing is said rather
+than raised; without rich it is said in plain lines.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -16,10 +17,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
-from fl.cli_output import add_row, print_json, say, table, version
+from fl.cli_plain import print_json, version
+from fl.config import INSTALL_DEMO
 
 FORMAT = 1
 MEASURE_SECONDS = 0.15  # of each primitive: enough for two digits, short enough to wait for
@@ -78,11 +77,14 @@ class Diagnosis:
         return not _missing(self.packages) and all(check.passed for check in self.checks)
 
 
-def examine() -> Diagnosis:
-    """Look, check and measure; takes a few seconds, and longer while kernels are compiled the first time."""
+def examine(*, plain: bool = False) -> Diagnosis:
+    """Look, check and measure; takes a few seconds, and longer while kernels are compiled the first time.
+
+    Somebody who waits is told so, unless ``plain``: that needs rich.
+    """
     packages = (*(_core(*names) for names in CORE.items()), *(_extra(*names) for names in DEMO.items()))
     complete = not _missing(packages)
-    with Console(stderr=True).status("checking and measuring"):
+    with contextlib.nullcontext() if plain else _waiting():
         checks = self_checks() if complete else ()
         speeds = measure_speeds() if complete else ()
     return Diagnosis(
@@ -201,19 +203,46 @@ def _key_speeds() -> tuple[Speed, ...]:
     )
 
 
-def show(diagnosis: Diagnosis, *, as_json: bool) -> None:
-    """As tables, or as the JSON document (docs/cli.md)."""
+def _waiting() -> contextlib.AbstractContextManager[object]:
+    from rich.console import Console
+
+    return Console(stderr=True).status("checking and measuring")
+
+
+def show(diagnosis: Diagnosis, *, as_json: bool, plain: bool = False) -> None:
+    """As tables, as ``plain`` lines, or as the JSON document (docs/cli.md)."""
     if as_json:
         print_json({"format": FORMAT, "healthy": diagnosis.healthy, **asdict(diagnosis)})
-        return
+    else:
+        about = f"secagg {diagnosis.secagg}, Python {diagnosis.python}, {diagnosis.machine}"
+        print(f"{about}, {diagnosis.cores} cores\n")
+        (_show_lines if plain else _show_tables)(diagnosis)
+        print("All is well." if diagnosis.healthy else "Something is wrong: see above.")
+
+
+def _show_lines(diagnosis: Diagnosis) -> None:
+    for package in diagnosis.packages:
+        print(f"{package.name}: {package.version or f'missing: {package.remedy}'}")
+    for check in diagnosis.checks:
+        print(f"sum over {check.backend}: {'right' if check.passed else f'wrong: {check.detail}'}")
+    for speed in diagnosis.speeds:
+        print(f"{speed.primitive}: {speed.value:,.3g} {speed.unit}")
+
+
+def _show_tables(diagnosis: Diagnosis) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from fl.cli_output import add_row, table
+
     console = Console()
-    about = f"secagg {diagnosis.secagg}, Python {diagnosis.python}"
-    say(console, f"{about}, {diagnosis.machine}, {diagnosis.cores} cores\n")
-    packages = table("Packages", "package", "for", "version", "", left=4)
+    packages = table("Packages", "package", "for", "version", left=3)
     for package in diagnosis.packages:
         found = package.version or Text("missing", "red")
-        add_row(packages, package.name, "core" if package.core else "extra demo", found, package.remedy)
+        add_row(packages, package.name, "core" if package.core else "extra demo", found)
     console.print(packages)
+    # In whole lines: a command that a table has broken cannot be copied.
+    print("".join(f"{one.name}: {one.remedy}\n" for one in diagnosis.packages if one.remedy))
     if diagnosis.checks:
         checks = table("Sums of 4 clients of whom 1 drops out", "backend", "result", left=2)
         for check in diagnosis.checks:
@@ -222,11 +251,11 @@ def show(diagnosis: Diagnosis, *, as_json: bool) -> None:
         console.print(checks)
     if diagnosis.speeds:
         speeds = table("Speed of one core", "primitive", "", "", left=1)
+        speeds.columns[0].no_wrap = False
         speeds.columns[2].justify = "left"
         for speed in diagnosis.speeds:
             add_row(speeds, speed.primitive, f"{speed.value:,.3g}", speed.unit)
         console.print(speeds)
-    say(console, "All is well." if diagnosis.healthy else "Something is wrong: see above.")
 
 
 def _core(module: str, name: str) -> Package:
@@ -243,7 +272,7 @@ def _core(module: str, name: str) -> Package:
 def _extra(module: str, name: str) -> Package:
     """A package of the extra: not imported, since torch alone takes seconds."""
     if importlib.util.find_spec(module) is None:
-        return Package(name, False, None, "pip install 'secagg[demo]'")
+        return Package(name, False, None, INSTALL_DEMO)
     return Package(name, False, _version(name))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fl.config import TrainingConfig
@@ -24,8 +24,9 @@ class RoundReport:
     """One finished round.
 
     * ``round``: from 1. ``accuracy``, ``loss``: of the global model after it, on held-out data.
-    * ``train_accuracy``, ``train_loss``: weighted means over the survivors, which travelled masked;
-      None if the round was aborted.
+      Accuracy is NaN where the evaluation gives none.
+    * ``train_metrics``: weighted means over the survivors, by name, which travelled masked; empty if the
+      round was aborted. ``train_accuracy``, ``train_loss``: those of these names, None if there are none.
     * ``aborted``: why the round yielded nothing and left the global model as it was, or None.
     * ``seconds``: the whole round, local training included; ``training_seconds``: local training alone.
     * ``upload_bytes_per_client``: what clients sent and was delivered, header and tag included, divided by
@@ -54,6 +55,7 @@ class RoundReport:
     phase_bytes: Mapping[str, Mapping[str, int]]
     phase_seconds: Mapping[str, Mapping[str, float]]
     clipped: float
+    train_metrics: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold; :meth:`from_dict` gives the same report back."""
@@ -62,7 +64,7 @@ class RoundReport:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RoundReport:
         """``LocalError`` unless ``data`` has exactly a report's entries."""
-        names = {field.name for field in fields(cls)}
+        names = {one.name for one in fields(cls)}
         if data.keys() != names:
             raise LocalError(
                 "round report", sorted(data.keys() ^ names), "these entries are missing or unknown"

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fl.backends import make_backend
-from fl.cli_output import add_row, print_json, table
+from fl.cli_output import add_row, fitted, table
+from fl.cli_plain import print_json
 from fl.config import TrainingConfig
 from fl.report_charts import amount_text
 from mpc.cost import LinkCost
@@ -32,7 +33,11 @@ CONTENT = {
     ),
     ("masking", "masked-input", Role.SERVER, Role.CLIENT): "the shares that its peers have sealed to it",
     ("masking", "masked-input", Role.CLIENT, Role.SERVER): "its vector under masks that cancel in the sum",
-    ("masking", "unmask", Role.SERVER, Role.CLIENT): "who is in the sum",
+    ("masking", "consistency", Role.SERVER, Role.CLIENT): "who is in the sum",
+    ("masking", "consistency", Role.CLIENT, Role.SERVER): (
+        "to each other client in the sum: a tag on the lists of clients that it was shown"
+    ),
+    ("masking", "unmask", Role.SERVER, Role.CLIENT): "the tags of the others, for it to compare",
     ("masking", "unmask", Role.CLIENT, Role.SERVER): (
         "of each peer one share: of the self-mask seed if it is in the sum, of the masking key if not"
     ),
@@ -105,10 +110,11 @@ def show(description: dict[str, Any], *, as_json: bool) -> None:
         f"contribute, and a sum takes {cohort['sum_bits']} bits.\n",
         highlight=False,
     )
-    console.print(_parties(description))
-    console.print(_messages(description))
+    width = console.width
+    console.print(fitted(_parties(description), width, ["how many"]))
+    console.print(fitted(_messages(description), width, ["how many", "to", "size"]))
     console.print(_learns(description))
-    assumption = f"Who must not work together: {description['assumption']}."
+    assumption = f"Assumption: {description['assumption']}."
     times = "once" if description["rounds"] == 1 else f"{description['rounds']} times"
     cost = (
         f"Cost: a client sends {times}, {_bytes(description['upload_bytes_per_client'])} in all, which is "

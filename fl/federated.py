@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from fl.account import Traffic, clipped_share, told
+from fl.arguments import check_loop, check_rounds_asked, largest_weight
 from fl.attacks import Attack
 from fl.client import Evaluation, LocalTraining, LocalUpdate
-from fl.data import Dataset, Purpose, generator
+from fl.contribution import Requirements, accept
+from fl.data import Purpose, generator
 from fl.events import (
     AggregationStarted,
     ClientTrained,
@@ -23,10 +27,9 @@ from fl.events import (
 )
 from fl.fedavg import apply_update, choose_dropouts, sample_clients
 from fl.model import Weights
-from mpc.errors import AbortError
-from mpc.party import SESSION_BYTES, Role
+from mpc.errors import AbortError, LocalError
+from mpc.party import SESSION_BYTES
 from mpc.tape import SeededTape, SystemTape
-from mpc.transcript import Record
 from secagg.aggregate import AggregateResult, Conditions, aggregate
 from secagg.backend import Backend
 from secagg.checks.base import Check
@@ -39,11 +42,14 @@ LOSS_BOUND = 10.0  # nats; guessing among ten classes costs 2.3
 class FederatedLoop:
     """Federated averaging over a secure sum, for any model and data.
 
-    * ``clients``: name → its data. ``training``: what a client does with it. A client's weight in the mean
-      is the number of its samples; the largest one is public.
-    * ``evaluate``: how good global weights are, on held-out data. ``weights``: those to start from.
-    * ``backend``, ``encoding``, ``checks``: of the secure sum. Loss and accuracy of the clients travel
-      in it too; a loss above ``loss_bound`` counts as ``loss_bound``.
+    * ``clients``: name → its data, whatever ``training`` takes: a ``fl.Dataset``, a list, a loader.
+    * ``training``: what a client does with it. It returns a ``LocalUpdate``, whose weight counts in the
+      mean. ``max_weight`` is the largest weight there may be, and public; left out, it is the largest
+      len(data).
+    * ``evaluate``: how good global weights are, on held-out data. ``weights``: those to start from, a list
+      of float arrays.
+    * ``backend``, ``encoding``, ``checks``: of the secure sum.
+    * ``metric_bounds``: which of the clients' metrics travel in it too, each cut to ±bound; ``{}`` for none.
     * ``fraction`` of the clients is sampled in each round, and ``dropout`` of these go silent in it.
     * ``attack``: which clients send malformed messages, and how.
     * ``seed``: of sampling, dropouts, local training and rounding. Keys and masks come from the system.
@@ -51,23 +57,36 @@ class FederatedLoop:
 
     After each round, ``weights`` are the global model and ``history`` has one report more. What is computed
     depends on seed, history and weights only, and not on the backend: every backend returns the same sums.
+    An update that is not finite is refused by the check ``local``, and the round goes on without it; what
+    ``training`` raises reaches whoever runs the loop. ``LocalError`` names a field that cannot be used.
 
+        import torch
+        from fl import FederatedLoop, RoundFinished, TorchTraining, generator, initial_weights, load_digits
+        from fl import Purpose, partition_iid
+        from secagg import Masking
+
+        def network():
+            return torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+
+        digits, held_out = load_digits(seed=0)
+        parts = partition_iid(digits, 4, generator(0, Purpose.PARTITION))
+        training = TorchTraining(network, epochs=2, batch_size=32, learning_rate=0.1)
         loop = FederatedLoop(
-            clients={"ana": ana, "bo": bo, "cy": cy, "dee": dee},    # each a fl.data.Dataset
-            training=training,    # such as TorchTraining(network, epochs=2, batch_size=32, learning_rate=0.1)
+            clients=dict(zip(["ana", "bo", "cy", "dee"], parts)),
+            training=training,
             evaluate=lambda weights: training.evaluate(weights, held_out),
             weights=initial_weights(network, seed=0),
             backend=Masking(threshold=3),
         )
-        for event in loop.run(rounds=20):
+        for event in loop.run(rounds=3):
             if isinstance(event, RoundFinished):
                 print(event.report.round, event.report.accuracy)
     """
 
-    clients: Mapping[str, Dataset]
-    training: LocalTraining
-    evaluate: Callable[[Weights], Evaluation]
-    weights: Weights
+    clients: Mapping[str, Any] = field(repr=False)
+    training: LocalTraining = field(repr=False)
+    evaluate: Callable[[Weights], Evaluation] = field(repr=False)
+    weights: Weights = field(repr=False)
     backend: Backend
     encoding: FixedPoint = field(default_factory=FixedPoint)
     checks: Sequence[Check] = ()
@@ -76,16 +95,22 @@ class FederatedLoop:
     attack: Attack | None = None
     seed: int = 0
     server_learning_rate: float = 1.0
-    loss_bound: float = LOSS_BOUND
-    history: list[RoundReport] = field(default_factory=list)
+    max_weight: int | None = None
+    metric_bounds: Mapping[str, float] = field(default_factory=lambda: {"loss": LOSS_BOUND, "accuracy": 1.0})
+    history: list[RoundReport] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        check_loop(self)
 
     def run(self, rounds: int) -> Iterator[Event]:
         """Rounds up to number ``rounds``, from the one after the last in ``history``.
 
         A round that is not finished leaves no trace: whoever stops here and runs again gets it once more.
         A round that the protocol aborts leaves the model as it was, and the next one follows. ``LocalError``
-        for arguments that cannot be used, such as updates of unequal shapes or with infinite entries.
+        for fields that cannot be used, and for updates of another type or shape than the weights'.
         """
+        check_rounds_asked(rounds)
+        check_loop(self)
         if len(self.history) < rounds:
             self.backend = self.backend.setup(SystemTape())
         # A new one for each call: of the session before, the round that was interrupted may have been opened.
@@ -100,16 +125,24 @@ class FederatedLoop:
         yield RoundStarted(number, participants)
         places = {name: place for place, name in enumerate(self.clients)}
         active = [name for name in participants if name not in setting.silent]
+        wanted = Requirements(
+            self.weights, tuple(self.metric_bounds), largest_weight(self.clients, self.max_weight)
+        )
         updates: dict[str, LocalUpdate] = {}
+        refused: dict[str, Refused] = {}
         seconds = 0.0
         for done, name in enumerate(active, start=1):
             begin = time.perf_counter()
             seed = int(generator(self.seed, Purpose.TRAINING, number, places[name]).integers(2**63))
-            updates[name] = self.training(self.weights, self.clients[name], seed)
+            trained = accept(name, self.training(self.weights, self.clients[name], seed), wanted)
             seconds += time.perf_counter() - begin
+            if isinstance(trained, Refused):
+                refused[name] = trained
+            else:
+                updates[name] = trained
             yield ClientTrained(number, name, done, len(active))
         yield AggregationStarted(number, self.backend.name)
-        self.weights, report = self._finish(setting, updates, seconds)
+        self.weights, report = self._finish(setting, updates, refused, seconds)
         self.history.append(report)
         yield RoundFinished(report)
 
@@ -130,16 +163,20 @@ class FederatedLoop:
         return {name: early[int(draw.random() * len(early))] for name in silent}
 
     def _finish(
-        self, setting: _Setting, updates: Mapping[str, LocalUpdate], training_seconds: float
+        self,
+        setting: _Setting,
+        updates: Mapping[str, LocalUpdate],
+        refused: Mapping[str, Refused],
+        training_seconds: float,
     ) -> tuple[Weights, RoundReport]:
         """The secure sum, the new global weights, and how good they are."""
         begin = time.perf_counter()
-        traffic = _Traffic()
+        traffic = Traffic()
         weights = self.weights
         outcome = self._sum(setting, updates, traffic)
         if isinstance(outcome, AggregateResult):
             weights = apply_update(weights, outcome.mean, self.server_learning_rate)
-        evaluation = self.evaluate(weights)
+        evaluation = self._evaluate(weights)
         report = RoundReport(
             round=setting.number,
             accuracy=evaluation.accuracy,
@@ -156,31 +193,40 @@ class FederatedLoop:
             upload_bytes_per_client=traffic.uploaded / len(setting.participants),
             phase_bytes=traffic.by_phase,
             phase_seconds={},
-            clipped=_clipped(updates, self.encoding.clip),
+            clipped=clipped_share(updates, self.encoding.clip),
         )
-        return weights, _told(report, outcome)
+        return weights, told(report, outcome, refused)
+
+    def _evaluate(self, weights: Weights) -> Evaluation:
+        found = self.evaluate(weights)
+        if not isinstance(found, Evaluation):
+            raise LocalError("evaluate", type(found).__name__, "must return an Evaluation")
+        return found
 
     def _sum(
-        self, setting: _Setting, updates: Mapping[str, LocalUpdate], traffic: _Traffic
+        self, setting: _Setting, updates: Mapping[str, LocalUpdate], traffic: Traffic
     ) -> AggregateResult | AbortError:
-        bounds = {"loss": self.loss_bound, "accuracy": 1.0}
-        # Whoever drops out never gets to send an input, so there was no need to train one.
+        bounds = {name: float(bound) for name, bound in self.metric_bounds.items()}
+        # Whoever is silent never gets to send an input, so there was no need for one: whoever drops out
+        # trains nothing, and an update that was refused at home stays there.
         nothing = LocalUpdate([np.zeros_like(t) for t in self.weights], 1, dict.fromkeys(bounds, 0.0))
+        phase = self.backend.input_phase
+        silent = {name: phase for name in setting.participants if name not in updates} | dict(setting.silent)
         inputs = {name: updates.get(name, nothing) for name in setting.participants}
         backend, tamper = self.backend, None
         if self.attack is not None:
-            backend, tamper = self.attack.mount(backend, setting.participants, setting.silent)
+            backend, tamper = self.attack.mount(backend, setting.participants, silent)
         try:
             return aggregate(
                 {name: one.update for name, one in inputs.items()},
                 backend=backend,
                 encoding=self.encoding,
                 weights={name: one.weight for name, one in inputs.items()},
-                max_weight=max(map(len, self.clients.values())),
+                max_weight=largest_weight(self.clients, self.max_weight),
                 metrics={name: one.metrics for name, one in inputs.items()},
                 metric_bounds=bounds,
                 checks=self.checks,
-                drop=setting.silent,
+                drop=silent,
                 session=setting.session,
                 round=setting.number,
                 model_hash=weights_hash(self.weights),
@@ -208,49 +254,3 @@ def weights_hash(weights: Weights) -> bytes:
         digest.update(f"{array.dtype.name} {array.shape};".encode())
         digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
     return digest.digest()
-
-
-class _Traffic:
-    """Bytes delivered, by phase and sending role; an aborted round has no transcript to ask afterwards."""
-
-    def __init__(self) -> None:
-        self.uploaded = 0
-        self.by_phase: dict[str, dict[str, int]] = {}
-
-    def observe(self, record: Record) -> None:
-        if record.fate != "delivered":
-            return
-        by_role = self.by_phase.setdefault(record.phase, {})
-        sender = record.sender.role
-        by_role[sender.title] = by_role.get(sender.title, 0) + record.size
-        if sender is Role.CLIENT:
-            self.uploaded += record.size
-
-
-def _told(report: RoundReport, outcome: AggregateResult | AbortError) -> RoundReport:
-    """The report with what the secure sum came to."""
-    if isinstance(outcome, AbortError):
-        reasons, checks = outcome.evidence.get("rejected"), outcome.evidence.get("checks")
-        if isinstance(reasons, dict) and isinstance(checks, dict):
-            rejected = tuple(Refused(name, checks[name], reason) for name, reason in reasons.items())
-            return replace(report, rejected=rejected, aborted=outcome.reason)
-        return replace(report, aborted=str(outcome))
-    seconds: dict[str, dict[str, float]] = {}
-    for (phase, role), took in outcome.transcript.seconds.items():
-        seconds.setdefault(phase, {})[role.title] = took
-    return replace(
-        report,
-        train_accuracy=outcome.metrics["accuracy"],
-        train_loss=outcome.metrics["loss"],
-        survivors=outcome.survivors,
-        dropped=outcome.dropped,
-        rejected=tuple(Refused(name, why.check, why.reason) for name, why in outcome.rejected.items()),
-        phase_seconds=seconds,
-    )
-
-
-def _clipped(updates: Mapping[str, LocalUpdate], clip: float) -> float:
-    """Counted here, since an aborted round gives no count."""
-    tensors = [tensor for one in updates.values() for tensor in one.update]
-    cut = sum(int(np.count_nonzero(np.abs(tensor) > clip)) for tensor in tensors)
-    return cut / max(1, sum(tensor.size for tensor in tensors))

@@ -61,7 +61,9 @@ def _events(config: TrainingConfig, loop: FederatedLoop, checkpoint: Path | None
     for event in loop.run(config.rounds):
         if isinstance(event, RoundFinished) and checkpoint is not None:
             history = [report.to_dict() for report in loop.history]
-            state = Checkpoint(config.fingerprint(), event.report.round, loop.weights, history)
+            state = Checkpoint(
+                config.fingerprint(), event.report.round, loop.weights, history, config.decisive()
+            )
             save(checkpoint, state)
         yield event
     yield TrainingFinished(loop.history[-1].accuracy, tuple(loop.history))
@@ -74,7 +76,7 @@ def _saved(config: TrainingConfig, checkpoint: Path | None, resume: bool) -> Che
         return None
     if checkpoint is None:
         raise LocalError("resume", resume, "needs a checkpoint to resume from")
-    saved = load(checkpoint, config.fingerprint())
+    saved = load(checkpoint, config.fingerprint(), config.decisive())
     if saved.round > config.rounds:
         raise LocalError("rounds", config.rounds, f"the checkpoint has finished {saved.round} rounds already")
     return saved

@@ -49,6 +49,7 @@ def document(
         "resumed_after": resumed_after,
         "parameters": parameters,
         "seconds": sum(report.seconds for report in history),
+        "clipped": _clipped(history),
         "config": asdict(config),
         "command": command,
         "leakage": {
@@ -112,6 +113,12 @@ def _rejected(history: Iterable[RoundReport]) -> dict[str, Any]:
             entry = found.setdefault(one.client, {"check": one.check, "reason": one.reason, "rounds": []})
             entry["rounds"].append(report.round)
     return dict(sorted(found.items()))
+
+
+def _clipped(history: Iterable[RoundReport]) -> float:
+    """Of all coordinates of the training: every update has as many."""
+    trained = [(len(report.participants) - len(report.dropped), report.clipped) for report in history]
+    return sum(count * share for count, share in trained) / max(1, sum(count for count, _ in trained))
 
 
 def _number(value: float) -> float | None:

@@ -22,6 +22,7 @@ STATE_TEXT = {
     "lost": "in a round that was aborted",
     "absent": "not sampled",
 }
+CLIPPING_TOLD = 0.001  # of all coordinates: fewer do not change what a mean looks like
 DENSE_ABOVE = 40  # clients, from which on the grid's cells are small
 
 
@@ -128,6 +129,14 @@ def amount_text(amount: float, unit: str) -> str:
         if amount >= size:
             return f"{_three(amount / size)} {name}"
     return f"{amount:.0f} bytes"
+
+
+def clipping_text(document: Mapping[str, Any]) -> list[str]:
+    """What to say of the coordinates that were cut: nothing, if they were too few to matter."""
+    if document["clipped"] <= CLIPPING_TOLD:
+        return []
+    share, clip = 100 * document["clipped"], document["config"]["clip"]
+    return [f"{_three(share)} % of coordinates were cut to ±{clip:g}: raise --clip"]
 
 
 def _three(value: float) -> str:

@@ -7,6 +7,7 @@ a caller's own matplotlib state changes.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 _INK, _SOFT, _LINE, _BLUE = "#1d2126", "#646c76", "#e2e4e8", "#2a6fb0"
 _COLOURS = {
     "counted": "#a5c6e5",
-    "dropped": "#eceef0",
+    "dropped": "#e3b866",
     "refused": "#cc3f54",
     "lost": "#9aa3ae",
     "absent": "#ffffff",
 }
+
+_NAMED_ROWS = 25
 
 
 def picture(document: Mapping[str, Any]) -> bytes:
@@ -69,6 +72,8 @@ def _draw_accuracy(axes: Axes, document: Mapping[str, Any]) -> None:
         color=_INK,
         fontsize=12,
     )
+    axes.set_xlabel("round", color=_SOFT)
+    axes.set_ylabel("accuracy", color=_SOFT)
     axes.grid(axis="y", color=_LINE)
     axes.set_axisbelow(True)
     _plain(axes)
@@ -103,7 +108,10 @@ def _draw_clients(
         ]
         figure.legend(handles=patches, loc="outside lower left", ncols=3, frameon=False, labelcolor=_SOFT)
     axes.invert_yaxis()
-    axes.set_yticks([])
+    # Where there are more clients than rows of text, every so many are named.
+    named = range(0, len(clients), math.ceil(len(clients) / _NAMED_ROWS))
+    axes.set_yticks([place + 0.5 for place in named], [clients[place] for place in named], fontsize=6)
+    axes.set_xlabel("round", color=_SOFT)
     _plain(axes)
 
 

@@ -16,6 +16,7 @@ from fl.report_charts import (
     amount_text,
     bars,
     client_grid,
+    clipping_text,
     state_counts,
 )
 from fl.report_style import STYLE
@@ -37,6 +38,7 @@ def page(document: Document) -> str:
         f"<header><h1>Federated training with {escape(backend)}</h1>",
         f"<p>{escape(_subtitle(document))}</p></header>",
         _tiles(document),
+        *(f'<p class="warning">{escape(line)}</p>' for line in clipping_text(document)),
         _accuracy(document),
         _clients(document),
         _amounts(document),

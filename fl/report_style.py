@@ -28,6 +28,7 @@ section {
   margin-top: 16px; padding: 20px;
 }
 section > * + * { margin-top: 16px; }
+.warning { border-left: 3px solid var(--refused); padding: 2px 0 2px 10px; margin: 16px 0 0; }
 section > h2 + .note { margin-top: 2px; }
 .tiles {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin-top: 24px;

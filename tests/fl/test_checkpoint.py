@@ -69,7 +69,7 @@ def endless() -> dict[str, Any]:
 
 
 def header_of(**changed: Any) -> bytes:
-    fields = {"fingerprint": PRINT, "round": 1, "history": [], "arrays": [], **changed}
+    fields = {"fingerprint": PRINT, "configuration": {}, "round": 1, "history": [], "arrays": [], **changed}
     return json.dumps(fields).encode()
 
 
@@ -108,15 +108,24 @@ def test_the_format_is_the_documented_one(tmp_path: Path) -> None:
     save(tmp_path / "a", small())
     content = (tmp_path / "a").read_bytes()
     length = int.from_bytes(content[10:18], "little")
-    assert content[:10] == MAGIC + b"\1\0"
+    assert content[:10] == MAGIC + b"\2\0"
     assert json.loads(content[18 : 18 + length]) == {
         "fingerprint": PRINT,
+        "configuration": {},
         "round": 3,
         "history": [{"round": 3, "accuracy": 0.25}],
         "arrays": [{"dtype": "float32", "shape": [3]}, {"dtype": "float64", "shape": []}],
     }
     assert content[18 + length : -32] == np.arange(3, dtype="<f4").tobytes() + np.array(0.5, "<f8").tobytes()
     assert content[-32:] == hashlib.sha256(content[:-32]).digest()
+
+
+def test_what_arithmetic_makes_of_a_scalar_comes_back_as_an_array(tmp_path: Path) -> None:
+    scalar = np.array(0.5, np.float32) + np.array(1, np.float32)
+    assert not isinstance(scalar, np.ndarray)
+    save(tmp_path / "a", Checkpoint(PRINT, 1, [scalar], []))
+    [found] = load(tmp_path / "a", PRINT).weights
+    assert (found.shape, found.dtype, float(found)) == ((), np.float32, 1.5)
 
 
 def test_tuples_come_back_as_lists(tmp_path: Path) -> None:
@@ -178,10 +187,10 @@ def test_foreign_files(tmp_path: Path, content: bytes) -> None:
         load(tmp_path / "a", PRINT)
 
 
-@pytest.mark.parametrize("version", [0, 2, 65535])
+@pytest.mark.parametrize("version", [0, 1, 3, 65535])
 def test_other_versions(tmp_path: Path, version: int) -> None:
     (tmp_path / "a").write_bytes(sealed(b"whatever a later version holds", version=version))
-    with pytest.raises(CheckpointError, match=f"has format version {version}; this program reads version 1"):
+    with pytest.raises(CheckpointError, match=f"has format version {version}; this program reads version 2"):
         load(tmp_path / "a", PRINT)
 
 
@@ -189,6 +198,17 @@ def test_other_configurations_are_named(tmp_path: Path) -> None:
     save(tmp_path / "a", small())
     with pytest.raises(CheckpointError, match=f"another configuration.*{PRINT[:12]}….*{OTHER[:12]}…"):
         load(tmp_path / "a", OTHER)
+
+
+def test_the_settings_that_differ_are_named(tmp_path: Path) -> None:
+    settings_ = {"clip": 1.0, "seed": 3, "threshold": None}
+    save(tmp_path / "a", Checkpoint(PRINT, 1, [], [], settings_))
+    assert load(tmp_path / "a", PRINT).configuration == settings_
+    with pytest.raises(
+        CheckpointError, match=r"clip was 1.0 and is 0.5 now, threshold was None and"
+    ) as caught:
+        load(tmp_path / "a", OTHER, {"clip": 0.5, "seed": 3, "threshold": 4})
+    assert caught.value.differing == {"clip": (1.0, 0.5), "threshold": (None, 4)}
 
 
 @pytest.mark.parametrize(
@@ -204,6 +224,7 @@ def test_other_configurations_are_named(tmp_path: Path) -> None:
         (header_of(round=True), b""),
         (header_of(round=1.0), b""),
         (header_of(fingerprint=5), b""),
+        (header_of(configuration=[]), b""),
         (header_of(history={}), b""),
         (header_of(history=[1]), b""),
         (header_of(arrays=None), b""),
@@ -262,6 +283,9 @@ def test_header_length_beyond_the_file(tmp_path: Path) -> None:
         ({"history": [{"x": nested(100)}]}, "depth of history is 101: must be at most 100"),
         ({"history": [{"x": nested(5000)}]}, "depth of history is 101"),
         ({"history": [endless()]}, "depth of history is 101"),
+        ({"configuration": [1]}, "configuration is 'list': must be a mapping"),
+        ({"configuration": {1: 2}}, "key in configuration is 1"),
+        ({"configuration": {"clip": float("nan")}}, "configuration is "),
         ({"history": [{"loss": float("nan")}]}, "history is "),
         ({"history": [{"loss": np.float32(1)}]}, "history is "),
         ({"history": [{"by client": {1: 0.5}}]}, "key in history is 1"),

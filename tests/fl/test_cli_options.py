@@ -35,6 +35,7 @@ Train = Callable[..., Iterator[Event]]
         ("--dropout 1", ["--dropout", "below 1"]),
         ("--dropout 0.5", ["--dropout", "at most 10 of", "20 clients", "threshold is 14"]),
         ("--malicious 5", ["--malicious", "at most 13 of", "20 clients", "threshold is 14"]),
+        ("--malicious 19", ["--malicious", "leaves none of a round's 20 clients", "threshold is 14"]),
         ("--malicious 21", ["--malicious", "21", "20 clients"]),
         ("--threshold 0.5", ["--threshold", "more than half of the 20 clients"]),
         ("--threshold 10", ["--threshold", "more than half of the 20 clients"]),

@@ -249,3 +249,27 @@ def test_digits_training_fits_the_digits_network() -> None:
     data = Dataset(np.zeros((2, 64), np.float32), np.array([0, 1]))
     assert isinstance(training.evaluate(weights, data), Evaluation)
     assert [array.shape for array in training(weights, data, 0).update] == [(64, 64), (64,), (10, 64), (10,)]
+
+
+def test_a_module_in_place_of_its_factory_is_refused_at_once() -> None:
+    for factory in (linear(), None, 5):
+        with pytest.raises(
+            LocalError, match=f"^factory is '{type(factory).__name__}': must make a new module"
+        ):
+            TorchTraining(factory, 1, 8, 0.1)
+    with pytest.raises(LocalError, match=r"^factory is 'int': must make a torch module"):
+        TorchTraining(lambda: 5, 1, 8, 0.1).evaluate([], samples(4))  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ([1, 2], "data is 'list': must be a Dataset"),
+        (Dataset(np.zeros((3, 4), np.float32), np.zeros(3)), "labels is .*float64.*: must be int64"),
+        (Dataset(np.zeros((3, 4), np.float32), np.zeros((3, 1), np.int64)), "labels is .*one class a sample"),
+        (Dataset(np.array([["a"]]), np.zeros(1, np.int64)), "features is .*must be numbers"),
+    ],
+)
+def test_classification_takes_samples_with_a_class_each(data: Any, text: str) -> None:
+    with pytest.raises(LocalError, match=f"^{text}"):
+        TorchTraining(linear, 1, 8, 0.1)(initial_weights(linear, 1), data, seed=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,18 +76,24 @@ def test_dataset_has_a_length_and_takes_copies() -> None:
 @pytest.mark.parametrize(
     ("features", "labels", "argument"),
     [
-        (np.zeros((2, 3)), np.zeros(2, np.int64), "features"),
-        (np.zeros((), np.float32), np.zeros(1, np.int64), "features"),
-        (np.zeros((2, 3), np.float32), np.zeros(2, np.int32), "labels"),
-        (np.zeros((2, 3), np.float32), np.zeros(3, np.int64), "labels"),
-        (np.zeros((2, 3), np.float32), np.zeros((2, 1), np.int64), "labels"),
+        ([[1.0]], [1], "features is 'list': must be a NumPy array"),
+        (np.zeros((2, 3)), [1, 2], "labels is 'list': must be a NumPy array"),
+        (np.zeros(()), np.zeros(1), "features is "),
+        (np.zeros((2, 3)), np.zeros(()), "labels is "),
+        (np.zeros((2, 3)), np.zeros(3), "labels is 'of 3 samples': must be of the 2 samples"),
     ],
 )
-def test_dataset_refuses_other_types_and_shapes(
-    features: np.ndarray, labels: np.ndarray, argument: str
-) -> None:
-    with pytest.raises(LocalError, match=f"^{argument} is "):
+def test_dataset_refuses_what_is_not_one_sample_a_row(features: Any, labels: Any, argument: str) -> None:
+    with pytest.raises(LocalError, match=f"^{argument}"):
         Dataset(features, labels)
+
+
+def test_dataset_holds_tokens_and_targets_and_does_not_show_them() -> None:
+    data = Dataset(np.arange(12).reshape(3, 4), np.full((3, 2), 0.125))
+    assert len(data.take(np.array([2, 0]))) == 2
+    assert repr(data) == "Dataset(3 samples)"
+    with pytest.raises(LocalError, match=r"^labels is 'of shape \(3, 2\)'"):
+        partition_dirichlet(data, 2, 1.0, np.random.default_rng(0))
 
 
 # splits
@@ -259,7 +266,8 @@ for call in (
     try:
         call()
     except LocalError as error:
-        assert "not installed" in str(error) and "pip install 'secagg[demo]'" in str(error), error
+        assert "not installed" in str(error), error
+        assert "pip install -c constraints.txt -e '.[demo]'" in str(error), error
     else:
         raise SystemExit("it should have failed")
 print("fine")

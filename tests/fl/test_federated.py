@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +17,7 @@ import fl.loop
 from fl.attacks import Attack
 from fl.client import Evaluation, LocalUpdate
 from fl.config import ATTACKS, BACKENDS
-from fl.data import Dataset
+from fl.data import Dataset, Purpose, generator
 from fl.events import (
     AggregationStarted,
     ClientTrained,
@@ -446,41 +448,253 @@ def test_a_round_whose_sum_was_opened_in_vain_is_run_again(name: str) -> None:
     assert outcome(loop) == outcome(reference)
 
 
-def test_an_update_that_is_not_finite_is_an_error_that_names_the_client() -> None:
+def spoilt(**changes: Any) -> Callable[..., LocalUpdate]:
+    """Training where that of client-2, and no other, returns something else."""
+
     def training(weights: Weights, data: Dataset, seed: int) -> LocalUpdate:
         found = softmax_training(weights, data, seed)
-        if len(data) == 11:  # client-2
-            found.update[1][0] = np.nan
-        return found
+        return replace(found, **changes) if len(data) == 11 else found
 
-    loop = loop_of(InsecurePlain(), training=training)
-    with pytest.raises(LocalError, match="update of client 'client-2', tensor 1 is nan"):
-        list(loop.run(1))
-    assert loop.history == []
-    assert_same_weights(loop.weights, initial())
+    return training
+
+
+NAN = [np.full((FEATURES, CLASSES), np.nan, np.float32), np.zeros(CLASSES)]
 
 
 @pytest.mark.parametrize(
-    ("options", "argument"),
+    ("changes", "reason"),
     [
-        ({"fraction": 0.0}, "fraction"),
-        ({"dropout": 1.5}, "probability"),
-        ({"loss_bound": 0.0}, r"metrics\['loss'\]"),
-        ({"server_learning_rate": -1.0}, "server_learning_rate"),
-        ({"fraction": 0.1}, "updates"),
+        (
+            {"update": NAN},
+            "update of client 'client-2', tensor 0 is nan: coordinate 0 must be a finite number",
+        ),
+        (
+            {"update": [np.zeros((FEATURES, CLASSES)), np.array([0, np.inf, 0])]},
+            "update of client 'client-2', tensor 1 is inf: coordinate 1 must be a finite number",
+        ),
+        (
+            {"update": [np.full((FEATURES, CLASSES), 1e300), np.zeros(CLASSES)]},
+            "update of client 'client-2', tensor 0 is inf: coordinate 0 must be a finite number",
+        ),
+        (
+            {"metrics": {"loss": np.nan, "accuracy": 0.5}},
+            "metric 'loss' of client 'client-2' is nan: must be a finite number",
+        ),
+        ({"weight": 0}, "weight of client 'client-2' is 0: must be at least 1"),
     ],
 )
-def test_arguments_that_cannot_be_used(options: dict[str, Any], argument: str) -> None:
-    with pytest.raises(LocalError, match=f"^{argument} is "):
-        list(loop_of(InsecurePlain(), **options).run(1))
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_client_that_diverges_is_refused_and_the_round_goes_on(
+    name: str, changes: dict[str, Any], reason: str
+) -> None:
+    loop, reference = (
+        loop_of(make(), training=spoilt(**changes), dropout=0.2) for make in (MAKERS[name], InsecurePlain)
+    )
+    list(loop.run(2))
+    list(reference.run(2))
+    assert_same_weights(loop.weights, reference.weights)
+    assert outcome(loop) == outcome(reference)
+    for report in loop.history:
+        assert report.aborted is None
+        silent = "client-2" in report.dropped
+        told = [(one.client, one.check, one.reason) for one in report.rejected]
+        assert told == ([] if silent else [("client-2", "local", reason)])
+        assert {*report.survivors, *report.dropped, "client-2"} == set(NAMES)
+        assert "client-2" not in report.survivors
 
 
-def test_more_samples_than_the_client_has_are_refused() -> None:
-    def training(weights: Weights, data: Dataset, seed: int) -> LocalUpdate:
-        return replace(softmax_training(weights, data, seed), weight=30)
+def test_a_refused_update_is_not_in_the_mean() -> None:
+    loop = loop_of(InsecurePlain(), training=spoilt(update=NAN), encoding=FixedPoint(clip=2.0, bits=32))
+    before = loop.weights
+    others = []
+    for place, name in enumerate(NAMES):
+        seed = int(generator(3, Purpose.TRAINING, 1, place).integers(2**63))
+        others.append(softmax_training(before, loop.clients[name], seed))
+    del others[2]
+    list(loop.run(1))
+    mean = weighted_mean([one.update for one in others], [one.weight for one in others])
+    for found, wanted in zip(loop.weights, apply_update(before, mean), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
 
-    with pytest.raises(LocalError, match=r"weight of client 'client-0' is 30: .* max_weight = 29"):
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_where_all_diverge_the_round_is_aborted_and_everybody_named(attack: str) -> None:
+    loop = loop_of(
+        Masking(),
+        training=lambda weights, data, seed: replace(softmax_training(weights, data, seed), update=NAN),
+        attack=Attack(attack, frozenset({"client-1"})),
+    )
+    list(loop.run(1))
+    assert loop.history[0].aborted is not None
+    assert {one.client: one.check for one in loop.history[0].rejected} == dict.fromkeys(NAMES, "local")
+    assert_same_weights(loop.weights, initial())
+
+
+def test_what_training_raises_reaches_the_caller() -> None:
+    def training(*_: Any) -> LocalUpdate:
+        raise ZeroDivisionError("of the caller's own")
+
+    with pytest.raises(ZeroDivisionError, match="of the caller's own"):
         list(loop_of(InsecurePlain(), training=training).run(1))
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        (([], 1), "training of client 'client-0' is 'tuple': must return a LocalUpdate"),
+        ([np.zeros(3)], "training of client 'client-0' is 'list': must return a LocalUpdate"),
+        (LocalUpdate({"w": np.zeros(3)}, 1, {}), "update of client 'client-0' is 'dict': must be a list"),
+        (LocalUpdate([np.zeros(3)], 1, {}), "update of client 'client-0' is '1 tensors': must be 2"),
+        (LocalUpdate([np.zeros(3), 1.0], 1, {}), r"update of .* is 'of shape \(3,\)': the weights say"),
+        (LocalUpdate([[1.0], 1.0], 1, {}), "update of .*, tensor 0 is 'list': must be a float array"),
+        (LocalUpdate(initial(), 1.5, {}), "weight of client 'client-0' is 'float': must be a whole number"),
+        (LocalUpdate(initial(), 30, {}), "weight of client 'client-0' is 30: .* at most max_weight = 29"),
+        (
+            LocalUpdate(initial(), 1, {"mae": 1.0}),
+            r"metrics of client 'client-0' is \['mae'\]: .*metric_bounds; missing: loss, accuracy",
+        ),
+        (LocalUpdate(initial(), 1, None), "metrics of client 'client-0' is 'NoneType'"),
+        (LocalUpdate(initial(), 1, {"loss": "high", "accuracy": 1}), "metric 'loss' of .* is 'str'"),
+    ],
+)
+def test_what_training_must_not_return(returned: Any, text: str) -> None:
+    loop = loop_of(InsecurePlain(), training=lambda *_: returned)
+    with pytest.raises(LocalError, match=f"^{text}"):
+        list(loop.run(1))
+    assert loop.history == []
+
+
+def test_evaluation_must_be_one() -> None:
+    with pytest.raises(LocalError, match=r"^evaluate is 'float': must return an Evaluation"):
+        list(loop_of(InsecurePlain(), evaluate=lambda weights: 0.5).run(1))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"fraction": 0.0}, "fraction is 0.0"),
+        ({"fraction": "all"}, "fraction is 'all'"),
+        ({"fraction": 0.1}, "fraction is 0.1: of 9 clients it takes 1; a sum needs 2"),
+        ({"dropout": 1.5}, "dropout is 1.5"),
+        ({"dropout": 0.9}, "dropout is 0.9: leaves at most 1 of a round's 9 clients; the threshold is 6"),
+        ({"metric_bounds": {"loss": 0.0}}, r"metric_bounds\['loss'\] is 0.0"),
+        ({"metric_bounds": ["loss"]}, "metric_bounds is 'list'"),
+        ({"server_learning_rate": -1.0}, "server_learning_rate is -1.0"),
+        ({"backend": "masking"}, r"backend is 'masking': must be a Backend, such as Masking\(\)"),
+        ({"backend": Masking}, r"backend is 'Masking': is a class: call it"),
+        ({"clients": [1, 2]}, "clients is 'list': must map names to data"),
+        ({"clients": {"ana": [1]}}, "clients is 1: must map at least 2"),
+        ({"clients": {"ana": iter([1]), "bo": [1]}}, "max_weight is None: must be given, .* client 'ana'"),
+        ({"max_weight": 0}, "max_weight is 0"),
+        ({"max_weight": 2.5}, "max_weight is 2.5"),
+        ({"weights": {"w": np.zeros(2)}}, "weights is 'dict': must be a list of float arrays"),
+        ({"weights": [[1.0]]}, r"weights\[0\] is 'list'"),
+        ({"weights": [np.zeros(2, int)]}, r"weights\[0\] is 'int64'"),
+        ({"weights": []}, "weights is 'empty'"),
+        ({"encoding": None}, "encoding is 'NoneType': must be a FixedPoint"),
+        ({"checks": [Check]}, r"checks\[0\] is 'Check': must be a Check"),
+        ({"checks": 1}, "checks is 'int'"),
+        ({"training": None}, "training is 'NoneType': must be callable"),
+        ({"evaluate": 0.5}, "evaluate is 'float': must be callable"),
+        ({"attack": "replayed"}, "attack is 'replayed'"),
+        ({"attack": Attack("replayed", frozenset({"zoe"}))}, r"attack.clients is \['zoe'\]"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"seed": -1}, "seed is -1"),
+        ({"history": None}, "history is 'NoneType'"),
+    ],
+)
+def test_fields_that_cannot_be_used_are_named_at_once(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(LocalError, match=f"^{text}"):
+        loop_of(**({"backend": InsecurePlain()} | options))
+
+
+def test_fields_are_looked_at_again_when_the_loop_runs() -> None:
+    loop = loop_of(InsecurePlain())
+    loop.dropout = 0.9
+    with pytest.raises(LocalError, match=r"^dropout is 0.9"):
+        list(loop.run(1))
+    with pytest.raises(LocalError, match=r"^rounds is 1.5"):
+        list(loop_of(InsecurePlain()).run(1.5))  # type: ignore[arg-type]
+
+
+# Any model and data.
+
+
+def test_data_without_a_length_and_metrics_of_ones_own() -> None:
+    """A linear regression on generators, weighted by what training says, and measured by its own metric."""
+    truth = np.array([2.0, -1.0])
+
+    class Stream:
+        def __init__(self, seed: int) -> None:
+            self.seed = seed
+
+    def training(weights: Weights, data: Stream, seed: int) -> LocalUpdate:
+        rng = np.random.default_rng([data.seed, seed % 1000])
+        points = rng.normal(size=(40, 2))
+        error = points @ (weights[0] - truth)
+        step = -0.4 * points.T @ error / 40
+        return LocalUpdate([step], 10 + data.seed, {"mae": np.abs(error).mean(), "unused": 7})
+
+    loop = FederatedLoop(
+        clients={name: Stream(place) for place, name in enumerate(NAMES)},
+        training=training,
+        evaluate=lambda weights: Evaluation(loss=float(np.abs(weights[0] - truth).max())),
+        weights=[np.zeros(2)],
+        backend=Masking(),
+        encoding=FixedPoint(clip=4.0, bits=24),
+        max_weight=100,
+        metric_bounds={"mae": 50.0},
+    )
+    list(loop.run(12))
+    assert loop.history[-1].loss < 0.05
+    assert np.isnan(loop.history[-1].accuracy)
+    maes = [report.train_metrics["mae"] for report in loop.history]
+    assert maes[-1] < 0.1 < 1 < maes[0]
+    assert [report.train_metrics.keys() for report in loop.history] == [{"mae"}] * 12
+    assert all(report.train_loss is report.train_accuracy is None for report in loop.history)
+
+
+def test_no_metrics_at_all() -> None:
+    loop = loop_of(SecretSharing(), metric_bounds={})
+    list(loop.run(1))
+    assert loop.history[0].train_metrics == {}
+    assert loop.history[0].aborted is None
+
+
+def test_updates_of_a_wider_type_count_in_that_of_the_weights() -> None:
+    def wider(weights: Weights, data: Dataset, seed: int) -> LocalUpdate:
+        found = softmax_training(weights, data, seed)
+        return replace(found, update=tuple(tensor.astype(np.float64) for tensor in found.update))
+
+    loop, reference = (
+        loop_of(InsecurePlain(), training=wider, dropout=0.2),
+        loop_of(InsecurePlain(), dropout=0.2),
+    )
+    list(loop.run(1))
+    list(reference.run(1))
+    assert_same_weights(loop.weights, reference.weights)
+
+
+def test_what_is_shown_holds_no_data() -> None:
+    loop = loop_of(InsecurePlain())
+    list(loop.run(1))
+    text = repr(loop)
+    assert text.startswith("FederatedLoop(backend=InsecurePlain(")
+    assert "array" not in text
+    assert "Dataset" not in text
+    assert len(text) < 400
+
+
+def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    text = inspect.getdoc(FederatedLoop)
+    assert text is not None
+    example = textwrap.dedent(text[text.index("    import torch") :])
+    exec(compile(example, "example", "exec"), {})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [number for number, _ in lines] == ["1", "2", "3"]
+    assert float(lines[-1][1]) > 0.4
 
 
 # What is told.

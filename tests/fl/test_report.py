@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -22,6 +23,7 @@ from fl.config import TrainingConfig
 from fl.events import Refused, RoundReport
 from fl.report import document, write_report
 from fl.report_charts import STATES, accuracy_chart, amount_text, bars, client_grid, state, state_counts
+from fl.report_figure import _COLOURS, _draw_clients
 from fl.report_html import page
 
 CONFIG = TrainingConfig(clients=6, rounds=3, malicious=1)
@@ -166,6 +168,42 @@ def test_short_and_resumed_trainings_have_a_page(rounds: int, changes: dict[str,
     assert all(0 <= one <= 100 for one in percentages)
 
 
+def test_the_page_says_when_too_much_was_cut() -> None:
+    few, many = (
+        document_of(*(replace(report, clipped=share) for report in HISTORY)) for share in (0.0005, 0.25)
+    )
+    assert (few["clipped"], many["clipped"]) == (pytest.approx(0.0005), 0.25)
+    assert Page(page(few)).of("p", "warning") == []
+    (line,) = Page(page(many)).of("p", "warning")
+    assert line["text"] == "25.0 % of coordinates were cut to ±1: raise --clip"
+
+
+def test_the_share_that_was_cut_is_of_all_coordinates() -> None:
+    all_but_one = report_of(2, participants=NAMES[:1], dropped=(), clipped=0.0)
+    assert document_of(report_of(1, clipped=0.5), all_but_one)["clipped"] == 0.5 * 4 / 5
+    assert document_of()["clipped"] == 0.0
+
+
+def test_the_picture_names_rows_and_axes() -> None:
+    from matplotlib.colors import to_rgb
+    from matplotlib.figure import Figure
+
+    for clients, named in ((6, 6), (25, 25), (100, 25)):
+        config = TrainingConfig(clients=clients)
+        entries = document_of(report_of(1), config=config)["rounds"]
+        figure = Figure()
+        axes = figure.subplots()
+        _draw_clients(figure, axes, config.names, entries)
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        assert len(labels) == named
+        assert labels[0] == "client-00"
+        assert set(labels) <= set(config.names)
+        assert axes.get_xlabel() == "round"
+    counted, dropped, page_ = (np.array(to_rgb(_COLOURS[one])) for one in ("counted", "dropped", "absent"))
+    assert np.abs(dropped - counted).max() > 0.25
+    assert np.abs(dropped - page_).max() > 0.25
+
+
 def test_states_of_a_client() -> None:
     entries = document_of(*HISTORY)["rounds"]
     assert [state(name, entries[0]) for name in NAMES] == [
@@ -306,7 +344,7 @@ def test_without_matplotlib_training_does_not_begin(tmp_path: Path, monkeypatch:
     result = CliRunner().invoke(app, ["train", "--report", str(tmp_path)])
     assert result.exit_code == 2
     assert "matplotlib" in result.stderr
-    assert "pip install 'secagg[demo]'" in result.stderr
+    assert "pip install -c constraints.txt -e '.[demo]'" in result.stderr
     assert result.stdout == ""
 
 
