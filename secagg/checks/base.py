@@ -62,15 +62,25 @@ class Rejection:
     evidence: Mapping[str, object] = field(default_factory=dict)
 
 
+_PROVING = ("prove", "proof_bytes", "on_proofs")
+
+
 class Check:
     """Base of all checks: accepts everything at every stage. Override the stages that you need.
 
     A check that sets ``proves`` has ``prove`` run on each client once all inputs are frozen, and its
-    answer, of exactly ``proof_bytes(cohort)`` bytes, handed to ``on_proofs``.
+    answer, of exactly ``proof_bytes(cohort)`` bytes, handed to ``on_proofs``. ``LocalError`` for a class
+    that overrides one of these three and does not set it: nobody would ever prove anything.
     """
 
     name: str = "check"
     proves: bool = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        overridden = [stage for stage in _PROVING if getattr(cls, stage) is not getattr(Check, stage)]
+        if overridden and not cls.proves:
+            raise LocalError(f"{cls.__name__}.proves", False, f"must be True, since it has {overridden[0]}()")
 
     def on_message(self, cohort: Cohort, client: str, message: Message) -> Verdict:
         return ACCEPT
@@ -132,8 +142,10 @@ class Gate:
     def on_aggregate(self, survivors: Sequence[int], total: NDArray[np.int64]) -> None:
         """Raises ``AbortError`` where a check objects: by now a single client cannot be taken out."""
         names = self._cohort.names(survivors)
+        shown = total.view()
+        shown.flags.writeable = False  # a check looks at the sum, and cannot change it
         for check in self._checks:
-            found = self._sort(check, [check.on_aggregate(self._cohort, names, total)])
+            found = self._sort(check, [check.on_aggregate(self._cohort, names, shown)])
             for client, rejection in found.items():
                 raise AbortError(
                     f"check {check.name!r} refused a client after the sum was open: {rejection.reason}",

@@ -10,7 +10,7 @@ import pytest
 
 from mpc.errors import AbortError, DecodeError, LocalError
 from mpc.party import SERVER, Message, client_id
-from secagg import ACCEPT, Abort, Check, Cohort, Reject, Rejection, Verdict
+from secagg import ACCEPT, Abort, Check, Cohort, InsecurePlain, Reject, Rejection, Verdict, aggregate
 from secagg.checks.base import Gate
 from secagg.checks.messages import Challenge, Proofs
 from secagg.checks.structural import Structural
@@ -172,3 +172,22 @@ def test_proofs_of_another_number_or_size_are_not_sent() -> None:
         Proofs((b"",)).encode([1, 2])
     with pytest.raises(LocalError, match=r"len\(data\) is 1: this field has 2 bytes"):
         Proofs((b"a",)).encode([2])
+
+
+def test_a_check_that_proves_but_does_not_say_so_is_refused() -> None:
+    with pytest.raises(LocalError, match=r"Forgetful.proves is False: must be True, since it has on_proofs"):
+
+        class Forgetful(Check):
+            def on_proofs(self, cohort: Any, seed: bytes, proofs: Any) -> Any:
+                return ()
+
+
+def test_a_check_cannot_change_the_sum() -> None:
+    class Doubles(Check):
+        def on_aggregate(self, cohort: Any, survivors: Any, total: Any) -> Any:
+            total *= 2
+            return ACCEPT
+
+    updates = {name: np.full(3, 0.25) for name in ("ana", "bo", "cy")}
+    with pytest.raises(ValueError, match="read-only"):
+        aggregate(updates, backend=InsecurePlain(), checks=[Doubles()])
