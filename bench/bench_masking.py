@@ -79,11 +79,13 @@ def test_bare_keystream_and_add(benchmark: Any) -> None:
 
 @pytest.mark.benchmark(group="client-20-neighbours-1e6")
 def test_client_masked_input(benchmark: Any, small_round: Round) -> None:
-    """From the relayed shares to the message on the wire: unsealing, agreements, masks, packing."""
+    """From the relayed shares to the message on the wire: unsealing, masks, packing."""
     client, relayed = small_round.clients[0], small_round.relayed[0]
+    secrets = dict(client._mask_secrets)
+    assert len(secrets) == NEIGHBOURS
 
     def prepare() -> None:
-        client.state, client._vector = "shared", small_round.vector
+        client.state, client._vector, client._mask_secrets = "shared", small_round.vector, dict(secrets)
 
     (message,) = benchmark.pedantic(
         client.receive, args=(relayed,), setup=prepare, rounds=30, warmup_rounds=3

@@ -19,8 +19,9 @@ from fl.data import Purpose, generator
 from mpc.cost import Cost, LinkCost
 from mpc.errors import LocalError
 from mpc.network import Tamper
-from mpc.party import Message, Party, PartyId, client_id
+from mpc.party import Message, PartyId, client_id
 from mpc.ring import Ring
+from mpc.snapshot import Kind
 from mpc.tape import RandomTape, SystemTape
 from secagg.backend import Backend
 from secagg.checks.base import Check
@@ -33,7 +34,7 @@ from secagg.masking.messages import ADVERTISE, KeyAdvertisement
 from secagg.paillier import Paillier
 from secagg.plain import InsecurePlain
 from secagg.sealed import seal
-from secagg.server import Aggregate, RoundServer
+from secagg.server import RoundServer
 from secagg.sharing import SecretSharing
 from secagg.sharing.keys import share_context
 from secagg.sharing.messages import SharedInput
@@ -115,7 +116,7 @@ class WithInsiders(Backend):
     """
 
     def __init__(self, inner: Backend, insiders: Mapping[str, Lie]) -> None:
-        super().__init__(inner.threshold)
+        super().__init__(inner.threshold, max_message_bytes=inner.max_message_bytes)
         # The interface declares these on the class; here they are those of whatever is wrapped.
         vars(self).update(
             name=inner.name,
@@ -133,30 +134,30 @@ class WithInsiders(Backend):
     def setup(self, tape: RandomTape | None = None) -> Self:
         return type(self)(self._inner.setup(tape), self._insiders)
 
-    def client(
+    def _linked_client(
         self,
         cohort: Cohort,
         me: str,
         vector: Vector,
-        *,
-        identity: Identity | None = None,
-        checks: Sequence[Check] = (),
+        identity: Identity | None,
+        checks: Sequence[Check],
         tape: RandomTape,
-    ) -> Party[None]:
+    ) -> LinkedParty[None]:
         if (lie := self._insiders.get(me)) is None:
-            return self._inner.client(cohort, me, vector, identity=identity, checks=checks, tape=tape)
+            return self._inner._linked_client(cohort, me, vector, identity, checks, tape)
         inner = self._client(cohort, me, vector, checks, tape)
         inner.identity = identity
         liar = _Insider(inner, lie, self._inner)
-        return LinkedParty.client(liar, cohort, tape, identity)
+        return LinkedParty.client(liar, cohort, tape, identity, self.max_message_bytes)
 
-    def server(
-        self, cohort: Cohort, *, link_key: bytes, checks: Sequence[Check] = (), tape: RandomTape
-    ) -> Party[Aggregate]:
-        return self._inner.server(cohort, link_key=link_key, checks=checks, tape=tape)
+    def _helper(self, cohort: Cohort, who: PartyId, tape: RandomTape) -> LinkedParty[object]:
+        return self._inner._helper(cohort, who, tape)
 
-    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Party[object]]:
-        return self._inner.helpers(cohort, tape=tape)
+    def _helper_keys(self) -> Mapping[PartyId, bytes]:
+        return self._inner._helper_keys()
+
+    def _parameters(self) -> Mapping[str, object]:
+        return self._inner._parameters()
 
     def cost(self, cohort: Cohort, checks: Sequence[Check] = ()) -> Cost:
         return self._inner.cost(cohort, checks)
@@ -177,6 +178,7 @@ class _Insider:
     """An honest client whose messages pass through a lie."""
 
     result: None = None
+    replaying = False
 
     def __init__(self, honest: RoundClient, lie: Lie, backend: Backend) -> None:
         self._honest = honest
@@ -198,6 +200,15 @@ class _Insider:
 
     def _tell(self, messages: list[Message]) -> list[Message]:
         return [self._lie(self._backend, self._honest.cohort, message) for message in messages]
+
+    def kinds(self) -> tuple[Kind, ...]:
+        return self._honest.kinds()
+
+    def save(self) -> dict[str, object]:
+        return self._honest.save()
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        self._honest.restore(state)
 
 
 # What insiders send.

@@ -15,6 +15,7 @@ from fl.config import ATTACKS, BACKENDS, PARTITIONS, TrainingConfig
 from mpc.errors import LocalError
 
 _DEFAULT = TrainingConfig()
+ADVERSARIES = ("malicious", "semi-honest", "none")
 
 app = typer.Typer(
     name="secagg",
@@ -23,6 +24,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+identity = typer.Typer(help="Make a signing key, or show the public half of one.", no_args_is_help=True)
+roster = typer.Typer(help="Sign the list of who has which public key, or check it.", no_args_is_help=True)
+app.add_typer(identity, name="identity")
+app.add_typer(roster, name="roster")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/cli.md).")]
 
@@ -152,3 +158,107 @@ def doctor(json: JsonFlag = False) -> None:
     diagnosis = examine()
     show(diagnosis, as_json=json)
     raise typer.Exit(0 if diagnosis.healthy else 1)
+
+
+@identity.command("new")
+def identity_new(
+    path: Annotated[Path, typer.Argument(help="The file to write; one that exists is left alone.")],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose key it is.", show_default="as the file")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Make a secret signing key in a file of its owner's, and print NAME=PUBLICKEY."""
+    from fl.cli_identity import new_identity
+
+    raise typer.Exit(new_identity(path, name, as_json=json))
+
+
+@identity.command("show")
+def identity_show(
+    path: Annotated[Path, typer.Argument(help="A file of `secagg identity new`.")], json: JsonFlag = False
+) -> None:
+    """Print NAME=PUBLICKEY."""
+    from fl.cli_identity import show_identity
+
+    raise typer.Exit(show_identity(path, as_json=json))
+
+
+@roster.command("new")
+def roster_new(
+    path: Annotated[Path, typer.Argument(help="The file to write; one that exists is left alone.")],
+    authority: Annotated[
+        Path, typer.Option(metavar="FILE", help="The identity that signs: a file of `secagg identity new`.")
+    ],
+    member: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PUBLICKEY", help="A member, as `secagg identity` prints it; repeatable."),
+    ] = None,
+    members: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="More members: JSON, an object name → public key.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Sign a list of members and their public keys."""
+    from fl.cli_identity import new_roster
+
+    raise typer.Exit(new_roster(path, authority, member or [], members, as_json=json))
+
+
+@roster.command("check")
+def roster_check(
+    path: Annotated[Path, typer.Argument(help="A file of `secagg roster new`.")],
+    authority: Annotated[str, typer.Option(metavar="PUBLICKEY", help="Who has to have signed it.")],
+    json: JsonFlag = False,
+) -> None:
+    """Check who signed a roster, and print its members, NAME=PUBLICKEY each."""
+    from fl.cli_identity import check_roster
+
+    raise typer.Exit(check_roster(path, authority, as_json=json))
+
+
+@app.command()
+def plan(
+    clients: Annotated[
+        list[int], typer.Option(metavar="N", help="Clients in the cohort; repeatable, to compare sizes.")
+    ],
+    length: Annotated[int, typer.Option(metavar="D", help="Coordinates of a vector.")],
+    bits: Annotated[int, typer.Option(metavar="B", help="Bits of an encoded coordinate, 2 to 48.")] = 16,
+    corrupt: Annotated[
+        float | None,
+        typer.Option(
+            metavar="F",
+            help="Share of the clients that works with the server.",
+            show_default="0.05; 0 without adversary",
+        ),
+    ] = None,
+    dropout: Annotated[float, typer.Option(metavar="F", help="Share of the clients that drops out.")] = 0.05,
+    adversary: Annotated[str, _one_of(ADVERSARIES, "What server and corrupt clients may do.")] = ADVERSARIES[
+        0
+    ],
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            parser=_threshold,
+            metavar="T",
+            help="Fewer contributions are never opened: a share (0.7) of the clients or a number (14).",
+            show_default="2/3",
+        ),
+    ] = None,
+    signed: Annotated[bool, typer.Option("--signed", help="The cohort pins identities.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Say what a round of masking will withstand, send and compute, on its graph and on the complete one."""
+    from fl.cli_plan import run
+    from fl.plan import THRESHOLD, Request
+    from secagg.masking.parameters import Adversary, Tolerance
+
+    if corrupt is None:
+        corrupt = 0.0 if adversary == Adversary.NONE.value else Tolerance().corrupt
+    least = THRESHOLD if threshold is None else threshold
+    try:
+        tolerance = Tolerance(corrupt, dropout, Adversary(adversary))
+        requests = [Request(one, length, bits, tolerance, least, signed) for one in clients]
+    except LocalError as error:
+        raise typer.Exit(fail("plan", error)) from None
+    raise typer.Exit(run(requests, as_json=json))

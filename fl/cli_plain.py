@@ -11,7 +11,7 @@ from typing import Any
 from fl.config import TrainingConfig
 from mpc.errors import LocalError
 
-_OPTIONS = {field.name for field in fields(TrainingConfig)} | {"length", "checkpoint"}
+_OPTIONS = {field.name for field in fields(TrainingConfig)} | {"length", "checkpoint", "corrupt"}
 
 
 def version() -> str:

@@ -11,7 +11,6 @@ import importlib
 import importlib.util
 import os
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -136,71 +135,37 @@ def _self_check(backend: Any) -> SelfCheck:
 
 def measure_speeds() -> tuple[Speed, ...]:
     """Each primitive on one core, after a first call that compiles what has to be compiled."""
-    return (*_vector_speeds(), *_key_speeds())
+    from fl.speeds import Operation, measure
 
-
-def _vector_speeds() -> tuple[Speed, ...]:
-    import numpy as np
-
-    from mpc import field
-    from mpc.prg import Keystream
-    from mpc.ring import Ring, add_masks
-    from mpc.tape import SeededTape
-    from secagg.encoding import FixedPoint
-
-    count, streams = 1 << 18, 16
-    tape = SeededTape(b"doctor")
-    ring = Ring(23)
-    block, buffer = bytes(1 << 18), bytearray((1 << 18) + 16)
-    keystream = Keystream(tape.read(16))
-    masks = [(tape.read(16), 1 - 2 * (place % 2)) for place in range(streams)]
-    total = np.zeros(count, ring.lane)
-    lanes = np.frombuffer(tape.read(4 * count), ring.lane) & np.asarray(ring.mask, ring.lane)
-    packed = ring.pack(lanes)
-    elements = field.random(count, tape)
-    plan = FixedPoint().plan([count], clients=100)
-    update = [np.linspace(-1, 1, count, dtype=np.float32)]
-
-    keystream_seconds = _seconds(lambda: keystream.fill(block, buffer))
-    mask_seconds = _seconds(lambda: add_masks(total, masks))
-    round_seconds = _seconds(lambda: plan.encode(update, 1, {}, tape, client="doctor"))
-    per_value = 1e9 / count
-    return (
-        Speed("keystream, AES-128-CTR", len(block) / keystream_seconds / 1e9, "GB/s"),
-        Speed("masks added to a vector of 32-bit lanes", streams * total.nbytes / mask_seconds / 1e9, "GB/s"),
-        Speed("pack 23 bits", _seconds(lambda: ring.pack(lanes)) * per_value, "ns a value"),
-        Speed("unpack 23 bits", _seconds(lambda: ring.unpack(packed, count)) * per_value, "ns a value"),
-        Speed("encode floats to 16 bits", round_seconds * per_value, "ns a value"),
-        Speed("Field64 product", _seconds(lambda: field.mul(elements, elements)) * per_value, "ns a value"),
+    # Operation → how it is called, and its seconds as a number with a unit.
+    shown: dict[Operation, tuple[str, Callable[[float], float], str]] = {
+        Operation.BARE_STREAM_BYTE: ("keystream, AES-128-CTR", _billions, "GB/s"),
+        Operation.STREAM_BYTE: ("masks added to a vector of 32-bit lanes", _billions, "GB/s"),
+        Operation.PACK: ("pack 23 bits", _nanoseconds, "ns a value"),
+        Operation.UNPACK: ("unpack 23 bits and add", _nanoseconds, "ns a value"),
+        Operation.ENCODE: ("encode floats to 16 bits", _nanoseconds, "ns a value"),
+        Operation.PRODUCT: ("Field64 product", _nanoseconds, "ns a value"),
+        Operation.AGREEMENT: ("X25519 exchange", lambda seconds: 1 / seconds, "a second"),
+        Operation.COMBINE: (
+            "Shamir, 67 shares: 32-byte secrets opened",
+            lambda seconds: 1 / (67 * seconds),
+            "a second",
+        ),
+        Operation.POWER: ("power modulo n², n of 3072 bits", lambda seconds: 1e3 * seconds, "ms"),
+        Operation.BIG_PRODUCT: ("product modulo n², n of 3072 bits", lambda seconds: 1e6 * seconds, "µs"),
+    }
+    prices = measure(shown, seconds=MEASURE_SECONDS)
+    return tuple(
+        Speed(label, convert(prices[operation]), unit) for operation, (label, convert, unit) in shown.items()
     )
 
 
-def _key_speeds() -> tuple[Speed, ...]:
-    import gmpy2
-    import numpy as np
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+def _billions(seconds: float) -> float:
+    return 1e-9 / seconds
 
-    from mpc import field, shamir
-    from mpc.tape import SeededTape
 
-    tape = SeededTape(b"doctor")
-    private, peer = (X25519PrivateKey.from_private_bytes(tape.read(32)) for _ in range(2))
-    public = peer.public_key()
-    # The cost does not depend on whether the modulus is a product of two primes.
-    modulus = gmpy2.mpz.from_bytes(tape.read(384), "little") | gmpy2.mpz(1) << 3071 | 1
-    square = modulus * modulus
-    base = gmpy2.mpz.from_bytes(tape.read(768), "little") % square
-    shares = field.random(67 * 500, tape).reshape(67, 500)
-    points = list(range(1, 68))
-    exchange = _seconds(lambda: private.exchange(public))
-    power = _seconds(lambda: gmpy2.powmod(base, modulus, square))
-    combine = _seconds(lambda: shamir.combine(points, np.ascontiguousarray(shares)))
-    return (
-        Speed("X25519 exchange", 1 / exchange, "a second"),
-        Speed("Shamir, 67 shares: 32-byte secrets opened", 100 / combine, "a second"),
-        Speed("power modulo n², n of 3072 bits", 1e3 * power, "ms"),
-        Speed("product modulo n², n of 3072 bits", 1e6 * _seconds(lambda: base * base % square), "µs"),
-    )
+def _nanoseconds(seconds: float) -> float:
+    return 1e9 * seconds
 
 
 def _waiting() -> contextlib.AbstractContextManager[object]:
@@ -285,15 +250,3 @@ def _version(name: str) -> str:
 
 def _missing(packages: tuple[Package, ...]) -> bool:
     return any(package.core and package.version is None for package in packages)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    """The median time of a call, over as many as fit into ``MEASURE_SECONDS``, at least three."""
-    call()
-    times: list[float] = []
-    end = time.perf_counter() + MEASURE_SECONDS
-    while len(times) < 3 or time.perf_counter() < end:
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return sorted(times)[len(times) // 2]

@@ -10,42 +10,43 @@ which a leaf has several places.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from mpc.errors import DecodeError, LocalError
 from mpc.prg import Usage, equal, tag
 
 HASH_BYTES = 32
+Places = npt.NDArray[np.int64]
 _LEAF = tag(Usage.MERKLE_TREE) + b"\0"
 _NODE = tag(Usage.MERKLE_TREE) + b"\1"
 _ROOT = tag(Usage.MERKLE_TREE) + b"\2"
 
 
 class Tree:
-    """All hashes of a list, about 64 bytes a leaf: built in O(n), after which a path costs O(log n).
+    """All hashes of a list, about 64 bytes a leaf: built in O(n), after which a proof costs O(m log n).
 
     ``LocalError`` if there are no leaves.
     """
 
     def __init__(self, leaves: Sequence[bytes]) -> None:
         self.count = len(leaves)
-        self._levels = list(_levels(leaves))
-        self.root = _seal(self._levels[-1], self.count)
+        levels = list(_levels(leaves))
+        self.root = _seal(levels[-1], self.count)
+        self._levels = [np.frombuffer(level, np.uint8).reshape(-1, HASH_BYTES) for level in levels]
 
-    def path(self, index: int) -> tuple[bytes, ...]:
-        """The siblings of leaf ``index`` and of the nodes above it, lowest first.
+    def proof(self, indices: Sequence[int]) -> bytes:
+        """What it takes to compute the root from these leaves: ``proof_length(indices, count)`` hashes.
 
-        ``path_length(index, count)`` hashes. ``LocalError`` if there is no such leaf.
+        They are the siblings that do not follow from the leaves themselves, level by level from the leaves
+        up, left to right. ``LocalError`` unless the indices are one or more, ascending, of existing leaves.
         """
-        if not 0 <= index < self.count:
-            raise LocalError("index", index, f"the tree has {self.count} leaves")
-        found = []
-        for level in self._levels[:-1]:
-            start = (index ^ 1) * HASH_BYTES
-            if start < len(level):
-                found.append(level[start : start + HASH_BYTES])
-            index >>= 1
-        return tuple(found)
+        return b"".join(
+            level[needed].tobytes()
+            for level, needed in zip(self._levels, _missing(indices, self.count), strict=False)
+        )
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
@@ -56,37 +57,72 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return _seal(top, len(leaves))
 
 
-def path(leaves: Sequence[bytes] | Tree, index: int) -> tuple[bytes, ...]:
-    """``Tree.path``; of a tree that is built for the purpose if a list is given."""
-    return (leaves if isinstance(leaves, Tree) else Tree(leaves)).path(index)
+def proof_length(indices: Sequence[int], count: int) -> int:
+    """Hashes in the proof of these leaves of ``count``: for one leaf never more than ceil(log2(count))."""
+    return sum(len(needed) for needed in _missing(indices, count))
 
 
-def path_length(index: int, count: int) -> int:
-    """Hashes in the path of leaf ``index`` of ``count``: never more than ceil(log2(count)).
+def longest_proof(leaves: int, count: int) -> int:
+    """Hashes in the longest proof of so many of ``count`` leaves, or a few more; 0 for all of them.
 
-    Below the node where its way meets the last leaf's way, every level has a sibling; above it, only the
-    levels at which it is a right child.
+    Of m nodes below p parents 2p - m have no sibling among them: in all, the most where they spread widest.
     """
-    inner = (index ^ (count - 1)).bit_length()
-    return inner + (index >> inner).bit_count()
+    total, nodes, width = 0, leaves, count
+    while width > 1 and leaves < count:
+        width = (width + 1) >> 1
+        parents = min(nodes, width)
+        total += 2 * parents - nodes
+        nodes = parents
+    return total
 
 
-def verify(root: bytes, leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> None:
-    """``DecodeError`` unless ``path`` proves ``leaf`` to be number ``index`` of ``count`` under ``root``."""
-    if not 0 <= index < count:
-        raise DecodeError(f"leaf {index} of a tree of {count}")
-    if len(path) != path_length(index, count) or any(len(sibling) != HASH_BYTES for sibling in path):
-        raise DecodeError(f"a Merkle path of another shape than that of leaf {index} of {count}")
-    digest = hashlib.sha256(_LEAF + leaf).digest()
-    place, last, siblings = index, count - 1, iter(path)
+def verify(root: bytes, leaves: Mapping[int, bytes], count: int, proof: bytes | memoryview) -> None:
+    """``DecodeError`` unless ``proof`` proves every one of ``leaves`` to have its place among ``count``.
+
+    ``leaves``: index → leaf, one or more, ascending.
+    """
+    indices = list(leaves)
+    if not indices or indices[0] < 0 or indices[-1] >= count:
+        raise DecodeError(f"leaves {indices[:1]} to {indices[-1:]} of a tree of {count}")
+    if len(proof) != HASH_BYTES * proof_length(indices, count):
+        raise DecodeError(f"a Merkle proof of another length than that of {len(indices)} of {count} leaves")
+    sha256 = hashlib.sha256
+    nodes = {index: sha256(_LEAF + leaf).digest() for index, leaf in leaves.items()}
+    siblings = iter([bytes(proof[at : at + HASH_BYTES]) for at in range(0, len(proof), HASH_BYTES)])
+    last = count - 1
     while last:
-        if place & 1:
-            digest = hashlib.sha256(_NODE + next(siblings) + digest).digest()
-        elif place < last:
-            digest = hashlib.sha256(_NODE + digest + next(siblings)).digest()
-        place, last = place >> 1, last >> 1
-    if not equal(_seal(digest, count), root):
-        raise DecodeError(f"a Merkle path that does not lead from leaf {index} to the root")
+        above: dict[int, bytes] = {}
+        for place, node in nodes.items():
+            parent = place >> 1
+            if parent in above:
+                continue  # reached from its left child
+            if place & 1:
+                above[parent] = sha256(_NODE + next(siblings) + node).digest()
+            elif place < last:
+                right = nodes[place + 1] if place + 1 in nodes else next(siblings)
+                above[parent] = sha256(_NODE + node + right).digest()
+            else:
+                above[parent] = node
+        nodes, last = above, last >> 1
+    if not equal(_seal(nodes[0], count), root):
+        raise DecodeError("a Merkle proof that does not lead to the root")
+
+
+def _missing(indices: Sequence[int], count: int) -> Iterator[Places]:
+    """For each level below the top: the siblings of nodes above these leaves that are not such nodes."""
+    places = np.array(indices, np.int64)
+    if not places.size or places[0] < 0 or places[-1] >= count or not (np.diff(places) > 0).all():
+        raise LocalError("indices", indices, f"must be one or more of {count} leaves, ascending")
+    width = count
+    while width > 1:
+        siblings = places ^ 1
+        paired = np.zeros(places.size, bool)
+        paired[:-1] = siblings[:-1] == places[1:]
+        paired[1:] |= siblings[1:] == places[:-1]
+        yield siblings[~paired & (siblings < width)]
+        places = places >> 1
+        places = places[np.concatenate(([True], places[1:] != places[:-1]))]
+        width = (width + 1) >> 1
 
 
 def _levels(leaves: Sequence[bytes]) -> Iterator[bytes]:

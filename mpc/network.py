@@ -35,7 +35,8 @@ class Network:
 
     A party may be a liar. What it sends in another's name or to itself is not delivered (fate ``forged``),
     and one that sends more than ``MESSAGES_A_PEER`` messages for each party and phase is silenced, so that
-    every run ends.
+    every run ends: the parts of one message count once where they follow each other in one answer, and an
+    answer that has anything in it counts at least once.
     """
 
     def __init__(
@@ -86,13 +87,15 @@ class Network:
 
     def _accept(self, party: PartyId, messages: Iterable[Message]) -> None:
         """Take messages off a party's hands, unless it has gone silent by then."""
+        before: Message | None = None
         for message in messages:
+            self._sent[party] += before is None or not _continues(before, message)
+            before = message
+            if self._sent[party] > MESSAGES_A_PEER * len(self._parties) * len(self._order):
+                self._silent.add(party)
             if message.sender != party or message.receiver == party:
                 self.transcript.add(message, "forged")
                 continue
-            self._sent[party] += 1
-            if self._sent[party] > MESSAGES_A_PEER * len(self._parties) * len(self._order):
-                self._silent.add(party)
             # A phase that is not on the list can only be a liar's; its receiver will refuse it.
             if self._order.get(message.phase, -1) >= self._drop.get(message.sender, len(self._order)):
                 self._silent.add(message.sender)
@@ -167,3 +170,13 @@ class Network:
         if name is not None:
             self.transcript.add_seconds(name, party.id.role, took)
         return messages
+
+
+def _continues(before: Message, message: Message) -> bool:
+    """Whether the second is the next part of the message that the first is a part of."""
+    return (message.receiver, message.phase, message.parts, message.part) == (
+        before.receiver,
+        before.phase,
+        before.parts,
+        before.part + 1,
+    )

@@ -13,6 +13,8 @@ from enum import IntEnum
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from mpc.errors import DecodeError, LocalError, PeerError
+from mpc.saving import put, take
+from mpc.snapshot import Kind, enumeration, record
 from mpc.wire import Reader, Writer
 
 SESSION_BYTES = 16
@@ -46,6 +48,7 @@ class PartyId:
 
 
 SERVER = PartyId(Role.SERVER)
+PARTY_KINDS = (enumeration(Role), record(PartyId))
 
 
 def client_id(index: int) -> PartyId:
@@ -54,7 +57,10 @@ def client_id(index: int) -> PartyId:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Message:
-    """What travels: a header that says what it is and between whom, a payload, a link tag or none."""
+    """What travels: a header that says what it is and between whom, a payload, a link tag or none.
+
+    A link may send a long message in ``parts`` parts, of which this is number ``part``, from 0.
+    """
 
     session: bytes
     round: int
@@ -63,16 +69,23 @@ class Message:
     receiver: PartyId
     payload: bytes | memoryview
     tag: bytes = b""
+    part: int = 0
+    parts: int = 1
 
     def header(self) -> bytes:
         """Everything but payload and tag; self-delimiting, so header ‖ payload is unambiguous."""
         writer = Writer().u8(WIRE_VERSION).fixed(self.session, SESSION_BYTES).u32(self.round).text(self.phase)
         for party in (self.sender, self.receiver):
             writer.u8(party.role).u32(party.index)
+        writer.u32(self.part).u32(self.parts)
         return writer.u32(len(self.payload)).finish()
 
     def encode(self) -> bytes:
-        return b"".join((self.header(), self.payload, Writer().u8(len(self.tag)).finish(), self.tag))
+        return b"".join(self.pieces())
+
+    def pieces(self) -> tuple[bytes | memoryview, ...]:
+        """What ``encode`` joins, not copied."""
+        return self.header(), self.payload, Writer().u8(len(self.tag)).finish() + self.tag
 
     @property
     def size(self) -> int:
@@ -86,21 +99,25 @@ class Message:
             raise DecodeError(f"message version {version}, where {WIRE_VERSION} is known")
         session, round_, phase = reader.fixed(SESSION_BYTES), reader.u32(), reader.text()
         sender, receiver = _party(reader), _party(reader)
+        part, parts = reader.u32(), reader.u32()
+        if part >= parts:
+            raise DecodeError(f"part {part} of {parts}: parts are numbered from 0")
         payload = reader.blob()
         tag = reader.fixed(reader.u8())
         reader.finish()
-        return cls(session, round_, phase, sender, receiver, payload, tag)
+        return cls(session, round_, phase, sender, receiver, payload, tag, part, parts)
 
     def __repr__(self) -> str:
+        part = f"part {self.part} of {self.parts}, " if self.parts > 1 else ""
         return (
             f"Message({self.phase}, round {self.round}, {self.sender} to {self.receiver}, "
-            f"<{len(self.payload)} bytes>)"
+            f"{part}<{len(self.payload)} bytes>)"
         )
 
 
 def overhead(phase: str, tag_bytes: int = 0) -> int:
     """Bytes that a message costs beyond its payload."""
-    return 1 + SESSION_BYTES + 4 + 1 + len(phase) + 2 * 5 + 4 + 1 + tag_bytes
+    return 1 + SESSION_BYTES + 4 + 1 + len(phase) + 2 * 5 + 2 * 4 + 4 + 1 + tag_bytes
 
 
 def _party(reader: Reader) -> PartyId:
@@ -132,15 +149,45 @@ class Party(Protocol[R_co]):
         """The driver says: this phase's deadline has passed."""
 
 
+class Saveable(Party[R_co], Protocol[R_co]):
+    """A party that can be saved between two messages, as all of a backend's can be (spec section 5.1)."""
+
+    def dump(self) -> bytes:
+        """Its state, with all its secrets, for the backend's ``load_…`` of the same name.
+
+        Whoever loads it goes on in the place of this party, which is not to be used any more.
+        """
+
+    def replay(self, message: Message) -> list[Message]:
+        """``receive`` of what it has answered before: a log of rounds that knows so does not object."""
+
+
+class Stateful(Party[R_co], Protocol[R_co]):
+    """A party that hands out its state, for what stands around it to save."""
+
+    replaying: bool
+
+    def kinds(self) -> tuple[Kind, ...]: ...
+
+    def save(self) -> dict[str, object]: ...
+
+    def restore(self, state: Mapping[str, object]) -> None: ...
+
+
 class StateMachine(ABC):
     """A party whose behaviour is a table from (state, phase of a message) to the name of a handler.
 
     A pair that the table does not list raises ``PeerError``, and so do bytes that do not decode. After a
     ``PeerError`` the machine is in state ``refused`` and answers nothing more.
+
+    ``saved``: what of the attributes is state, and not what the constructor makes of public arguments and
+    long-term keys; each class lists its own. ``replaying``: the message has been answered before.
     """
 
     REFUSED: ClassVar[str] = "refused"
     transitions: ClassVar[Mapping[tuple[str, str], str]]
+    saved: ClassVar[tuple[str, ...]] = ("state",)
+    replaying: bool = False
 
     def __init__(self, state: str) -> None:
         self.state = state
@@ -167,3 +214,15 @@ class StateMachine(ABC):
 
     def expire(self) -> list[Message]:
         return []
+
+    def kinds(self) -> tuple[Kind, ...]:
+        """The classes of the objects in its state."""
+        return PARTY_KINDS
+
+    def save(self) -> dict[str, object]:
+        """Its state, as plain values and objects of ``kinds()``."""
+        return take(self)
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on from what ``save()`` gave; ``DecodeError`` for the state of another class."""
+        put(self, state)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from enum import IntEnum
+from functools import cache
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -45,8 +46,12 @@ class Usage(IntEnum):
     CONSISTENCY = 16
     GRAPH = 17
     MERKLE_TREE = 18
+    LISTING = 19
+    DEALING = 20
+    SHARE_COMMITMENT = 21
 
 
+@cache
 def tag(usage: Usage) -> bytes:
     """The domain-separation tag: protocol, version, usage. Ten bytes."""
     return b"secagg" + VERSION.to_bytes(2, "little") + int(usage).to_bytes(2, "little")

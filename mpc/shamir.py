@@ -131,9 +131,10 @@ def _places(points: Sequence[int]) -> Elements:
         raise LocalError("points", points, "must be a sequence of whole numbers")
     if len(points) == 0:
         raise LocalError("points", [], "at least one")
-    for index, point in enumerate(points):
-        if not field.is_whole(point) or not 1 <= point < field.P:
-            raise LocalError(f"points[{index}]", point, "must be a whole number and lie in [1, p)")
+    if not (all(type(point) is int for point in points) and min(points) >= 1 and max(points) < field.P):
+        for index, point in enumerate(points):
+            if not field.is_whole(point) or not 1 <= point < field.P:
+                raise LocalError(f"points[{index}]", point, "must be a whole number and lie in [1, p)")
     if len(set(points)) != len(points):
         repeated = next(point for index, point in enumerate(points) if point in points[:index])
         raise LocalError("points", repeated, "must be distinct")

@@ -44,7 +44,7 @@ class RandomTape(ABC):
 
 
 class SystemTape(RandomTape):
-    """The operating system's generator. The only tape for production."""
+    """The operating system's generator. In production the source of all others."""
 
     def read(self, count: int) -> bytes:
         return secrets.token_bytes(count)

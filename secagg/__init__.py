@@ -6,7 +6,7 @@ from secagg.backend import Backend
 from secagg.checks import ACCEPT, Abort, Accept, Check, Reject, Rejection, Verdict
 from secagg.cohort import Cohort
 from secagg.encoding import FixedPoint
-from secagg.masking import Masking
+from secagg.masking import Adversary, Masking, Tolerance, Unmasking
 from secagg.paillier import Paillier
 from secagg.plain import InsecurePlain
 from secagg.sharing import SecretSharing
@@ -16,6 +16,7 @@ __all__ = [
     "Abort",
     "AbortError",
     "Accept",
+    "Adversary",
     "AggregateResult",
     "Backend",
     "Check",
@@ -30,6 +31,8 @@ __all__ = [
     "Reject",
     "Rejection",
     "SecretSharing",
+    "Tolerance",
+    "Unmasking",
     "Verdict",
     "aggregate",
 ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mpc.errors import LocalError
 from mpc.party import SERVER, Message, PartyId, StateMachine, client_id
 from mpc.tape import RandomTape
-from secagg.checks.base import Check
+from secagg.checks.base import Check, restore_checks, save_checks
 from secagg.checks.messages import CHECK_PHASE, Challenge, Proofs
 from secagg.cohort import Cohort
 from secagg.identity import Identity
@@ -42,6 +42,7 @@ class RoundClient(StateMachine):
 
     result: None = None
     identity: Identity | None = None
+    saved: ClassVar[tuple[str, ...]] = ("_vector",)
 
     def __init__(
         self, cohort: Cohort, me: str, vector: Vector, checks: Sequence[Check], tape: RandomTape, state: str
@@ -73,6 +74,14 @@ class RoundClient(StateMachine):
         self.state = "proved"
         payload = Proofs(parts).encode([check.proof_bytes(self.cohort) for check in self._provers])
         return [self._to_server(CHECK_PHASE, payload)]
+
+    def save(self) -> dict[str, object]:
+        return {**super().save(), "checks": save_checks(self._provers)}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        rest = dict(state)
+        restore_checks(self._provers, rest.pop("checks", None))
+        super().restore(rest)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, round {self.cohort.round}, state {self.state!r})"

@@ -145,6 +145,20 @@ class Roster:
         """The members' keys in their order, as a cohort pins them."""
         return tuple(self.key(name) for name in members)
 
+    def check_cohort(self, cohort: Cohort) -> None:
+        """``LocalError`` unless the cohort pins for each member the key that stands here.
+
+        For a client that was handed its cohort by the server: with keys of the server's own making in it, the
+        signatures in the round would prove nothing.
+        """
+        if cohort.identities != self.identities(cohort.members):
+            differing = [
+                name
+                for name, pinned in zip(cohort.members, cohort.identities, strict=False)
+                if pinned != self.key(name)
+            ]
+            raise LocalError("cohort.identities", differing or "none", "must be those of the roster")
+
     def to_json(self) -> str:
         members = {name: key.hex() for name, key in sorted(self.keys.items())}
         fields = {"format": _ROSTER_FORMAT, "members": members}

@@ -7,7 +7,8 @@ payload. It does not encrypt: the transport has to (spec section 7).
 A client makes an X25519 key for each round and puts the public half in front of its first
 message; the server's half is pinned in the cohort. Helpers (aggregators, key holders) use long-term keys
 that are pinned on both sides. A message that was changed, cut, moved to another round or another sender
-is refused by name; one that arrives twice counts once.
+is refused by name; one that arrives twice counts once. A long message travels in parts, each with a tag of
+its own (``secagg.parts``).
 
 The link proves to a client that it talks to the pinned server, and to the server that all messages of a
 client come from one sender. Where the cohort pins identities the greeting is signed, and that sender is the
@@ -18,21 +19,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import ClassVar, Generic, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from mpc.errors import DecodeError, PeerError
-from mpc.party import SERVER, Message, Party, PartyId, Role
+from mpc import saving
+from mpc.errors import LocalError, PeerError
+from mpc.party import Message, PartyId, Stateful, overhead
 from mpc.prg import Usage, derive_key, equal
 from mpc.tape import RandomTape
 from secagg.cohort import KEY_BYTES, Cohort
-from secagg.identity import SIGNATURE_BYTES, Identity, verify
-from secagg.server import Aggregate, RoundServer
+from secagg.identity import SIGNATURE_BYTES, Identity
+from secagg.parts import DEFAULT_MESSAGE_BYTES, PARTS_KINDS, Assembly, PartOf, cut, is_whole, most_payload
 
 SALT_BYTES = 8  # drawn for each end and run: a helper that starts again has the same key, and other nonces
-NONCE_BYTES = SALT_BYTES + 4
+COUNTER_BYTES = 4
+NONCE_BYTES = SALT_BYTES + COUNTER_BYTES
 GMAC_BYTES = 16
 TAG_BYTES = NONCE_BYTES + GMAC_BYTES
 _SLICE = 1 << 30  # OpenSSL takes lengths as C ints
@@ -55,6 +59,10 @@ def check_round(cohort: Cohort, message: Message) -> None:
 
 class Link:
     """Both directions of one link, seen from one end. Tags what goes out, checks what comes in."""
+
+    # Without salt and counter: an end that is restored has drawn a new salt, so that it uses no nonce again,
+    # whatever was sent after it was saved.
+    saved: ClassVar[tuple[str, ...]] = ("_in_key", "_out_key", "_seen")
 
     def __init__(
         self,
@@ -82,13 +90,19 @@ class Link:
         self._seen: set[bytes] = set()
 
     def close(self, message: Message) -> Message:
-        """The message with its tag. The nonce is salt and counter, so none is used twice under a key."""
-        nonce = self._salt + self._sent.to_bytes(NONCE_BYTES - SALT_BYTES, "little")
+        """The message with its tag. The nonce is salt and counter, so none is used twice under a key.
+
+        The parts of a message go through one right after the other: then part k of a message whose first
+        part has counter c has counter c + k, and what belongs together needs no further number.
+        """
+        if self._sent >> (8 * COUNTER_BYTES):
+            raise LocalError("messages on a link", self._sent, "there is no further nonce: use longer parts")
+        nonce = self._salt + self._sent.to_bytes(COUNTER_BYTES, "little")
         self._sent += 1
         return replace(message, tag=nonce + _gmac(self._out_key, nonce, message))
 
-    def open(self, message: Message) -> None:
-        """Raises ``PeerError`` for a bad tag and ``Duplicate`` for a repetition."""
+    def open(self, message: Message) -> PartOf:
+        """What this is a part of. Raises ``PeerError`` for a bad tag and ``Duplicate`` for a repetition."""
         check_round(self._cohort, message)
         nonce, tag = message.tag[:NONCE_BYTES], message.tag[NONCE_BYTES:]
         if len(tag) != GMAC_BYTES or not equal(tag, _gmac(self._in_key, nonce, message)):
@@ -96,6 +110,7 @@ class Link:
         if nonce in self._seen:
             raise Duplicate
         self._seen.add(nonce)
+        return nonce[:SALT_BYTES], int.from_bytes(nonce[SALT_BYTES:], "little") - message.part
 
     def __repr__(self) -> str:
         return "Link(<secret>)"
@@ -106,7 +121,13 @@ def greeting_bytes(cohort: Cohort) -> int:
     return KEY_BYTES + (SIGNATURE_BYTES if cohort.signed else 0)
 
 
-def _signed(cohort: Cohort, party: PartyId, key: bytes) -> bytes:
+def part_room(phase: str, max_message_bytes: int, greeting: int = 0) -> int:
+    """Bytes of a payload that one part takes, in front of which ``greeting`` bytes stand."""
+    return max_message_bytes - overhead(phase, TAG_BYTES) - greeting
+
+
+def signed_greeting(cohort: Cohort, party: PartyId, key: bytes) -> bytes:
+    """What a member signs of its link key."""
     return cohort.digest + party.index.to_bytes(4, "little") + key
 
 
@@ -121,30 +142,65 @@ def _gmac(key: bytes, nonce: bytes, message: Message) -> bytes:
 
 
 class LinkedParty(Generic[R]):
-    """A client or helper at its end of a link to the server."""
+    """A client or helper at its end of a link to the server.
 
-    def __init__(self, inner: Party[R], link: Link, greeting: bytes = b"") -> None:
+    ``context``: what a dump of it is bound to; the backend sets it.
+    """
+
+    saved: ClassVar[tuple[str, ...]] = ("_greeting",)
+    context: Mapping[str, object] = MappingProxyType({})
+
+    def __init__(
+        self,
+        inner: Stateful[R],
+        link: Link,
+        greeting: bytes,
+        max_message_bytes: int,
+        most_payload: int,
+        most_messages: int,
+    ) -> None:
+        """``most_payload``, ``most_messages``: of what the server sends at a time in several parts."""
         self._inner = inner
         self._link = link
         self._greeting = greeting
+        self._max_message_bytes = max_message_bytes
+        self._most_payload = most_payload
+        self._assembly = Assembly(most_messages)
 
     @classmethod
     def client(
-        cls, inner: Party[R], cohort: Cohort, tape: RandomTape, identity: Identity | None = None
+        cls,
+        inner: Stateful[R],
+        cohort: Cohort,
+        tape: RandomTape,
+        identity: Identity | None = None,
+        max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
     ) -> LinkedParty[R]:
-        """With a fresh key for this round, which greets the server in the first message."""
+        """With a fresh key for this round, which greets the server in each part of the first message."""
         private_key = tape.read(KEY_BYTES)
         greeting = X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
         if identity is not None:
-            greeting += identity.sign(Usage.LINK_GREETING, _signed(cohort, inner.id, greeting))
-        return cls(
-            inner, Link(cohort, inner.id, private_key, cohort.server_key, serves=False, tape=tape), greeting
-        )
+            greeting += identity.sign(Usage.LINK_GREETING, signed_greeting(cohort, inner.id, greeting))
+        link = Link(cohort, inner.id, private_key, cohort.server_key, serves=False, tape=tape)
+        return cls(inner, link, greeting, max_message_bytes, most_payload(cohort), 1)
 
     @classmethod
-    def helper(cls, inner: Party[R], cohort: Cohort, private_key: bytes, tape: RandomTape) -> LinkedParty[R]:
-        """With its long-term key, which the server knows."""
-        return cls(inner, Link(cohort, inner.id, private_key, cohort.server_key, serves=False, tape=tape))
+    def helper(
+        cls,
+        inner: Stateful[R],
+        cohort: Cohort,
+        private_key: bytes,
+        tape: RandomTape,
+        max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
+        largest: int | None = None,
+    ) -> LinkedParty[R]:
+        """With its long-term key, which the server knows.
+
+        ``largest``: payload that the server has for it, of one message: it may send one for each client.
+        """
+        link = Link(cohort, inner.id, private_key, cohort.server_key, serves=False, tape=tape)
+        most = most_payload(cohort) if largest is None else largest
+        return cls(inner, link, b"", max_message_bytes, most, cohort.size)
 
     @property
     def id(self) -> PartyId:
@@ -159,95 +215,38 @@ class LinkedParty(Generic[R]):
 
     def receive(self, message: Message) -> list[Message]:
         try:
-            self._link.open(message)
+            of = self._link.open(message)
         except Duplicate:
             return []
-        return self._close(self._inner.receive(message))
+        whole = message if is_whole(message) else self._assembly.add(message, of, self._most_payload)
+        return [] if whole is None else self._close(self._inner.receive(whole))
 
     def expire(self) -> list[Message]:
         return self._close(self._inner.expire())
 
+    def replay(self, message: Message) -> list[Message]:
+        self._inner.replaying = True
+        try:
+            return self.receive(message)
+        finally:
+            self._inner.replaying = False
+
+    def dump(self) -> bytes:
+        parts = (self, self._link, self._assembly)
+        state = [self._inner.save(), *map(saving.take, parts)]
+        return saving.dump(self.context, state, (*self._inner.kinds(), *PARTS_KINDS))
+
+    def load(self, data: bytes) -> None:
+        """Take on the state that ``dump`` gave, and keep the salt of this end of the link."""
+        inner, *rest = saving.load(data, self.context, (*self._inner.kinds(), *PARTS_KINDS))
+        self._inner.restore(inner)
+        for owner, state in zip((self, self._link, self._assembly), rest, strict=True):
+            saving.put(owner, state)
+
     def _close(self, messages: list[Message]) -> list[Message]:
-        closed = []
+        closed: list[Message] = []
         for message in messages:
-            if self._greeting:
-                message = replace(message, payload=b"".join((self._greeting, message.payload)))
-                self._greeting = b""
-            closed.append(self._link.close(message))
+            room = part_room(message.phase, self._max_message_bytes, len(self._greeting))
+            closed += map(self._link.close, cut(message, room, self._greeting))
+            self._greeting = b""
         return closed
-
-
-class LinkedServer:
-    """The server's end of all links. A message that no link lets through is reported to the server."""
-
-    def __init__(
-        self,
-        inner: RoundServer[Any],
-        cohort: Cohort,
-        private_key: bytes,
-        helpers: Mapping[PartyId, bytes],
-        tape: RandomTape,
-    ) -> None:
-        self._inner = inner
-        self._cohort = cohort
-        self._private_key = private_key
-        self._tape = tape
-        self._links = {
-            helper: Link(cohort, helper, private_key, key, serves=True, tape=tape)
-            for helper, key in helpers.items()
-        }
-
-    @property
-    def id(self) -> PartyId:
-        return SERVER
-
-    @property
-    def result(self) -> Aggregate | None:
-        return self._inner.result
-
-    def start(self) -> list[Message]:
-        return self._close(self._inner.start())
-
-    def receive(self, message: Message) -> list[Message]:
-        try:
-            message = self._open(message)
-        except Duplicate:
-            return []
-        except PeerError as error:
-            self._inner.suspect(error)
-            return []
-        return self._close(self._inner.receive(message))
-
-    def expire(self) -> list[Message]:
-        return self._close(self._inner.expire())
-
-    def _open(self, message: Message) -> Message:
-        sender = message.sender
-        if (link := self._links.get(sender)) is not None:
-            link.open(message)
-            return message
-        if sender.role is not Role.CLIENT or sender.index >= self._cohort.size:
-            raise PeerError(sender, message.phase, "is not in this round")
-        check_round(self._cohort, message)
-        size = greeting_bytes(self._cohort)
-        if len(message.payload) < size:
-            raise PeerError(sender, message.phase, "its first message is too short to hold a link key")
-        payload = memoryview(message.payload)
-        key = bytes(payload[:KEY_BYTES])
-        link = Link(self._cohort, sender, self._private_key, key, serves=True, tape=self._tape)
-        link.open(message)
-        if self._cohort.signed:
-            self._check_signature(message, key, bytes(payload[KEY_BYTES:size]))
-        self._links[sender] = link
-        return replace(message, payload=payload[size:])
-
-    def _check_signature(self, message: Message, key: bytes, signature: bytes) -> None:
-        identity = self._cohort.identities[message.sender.index]
-        try:
-            verify(identity, Usage.LINK_GREETING, _signed(self._cohort, message.sender, key), signature)
-        except DecodeError:
-            reason = "its link key is not signed by the identity that the roster has for it"
-            raise PeerError(message.sender, message.phase, reason) from None
-
-    def _close(self, messages: list[Message]) -> list[Message]:
-        return [self._links[message.receiver].close(message) for message in messages]

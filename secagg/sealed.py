@@ -16,16 +16,15 @@ from __future__ import annotations
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mpc.errors import DecodeError, LocalError
-from mpc.prg import Usage, derive_key
+from mpc.prg import MAX_KEYSTREAM_BYTES, Usage, derive_key
 from mpc.tape import RandomTape
 
 KEY_BYTES = 32  # X25519, private and public alike
 TAG_BYTES = 16  # AES-GCM
 SEAL_OVERHEAD = KEY_BYTES + TAG_BYTES  # bytes that a box is longer than what it holds
-MAX_PLAINTEXT_BYTES = 2**31 - 1 - TAG_BYTES  # what one call of ``cryptography`` takes and gives
+MAX_PLAINTEXT_BYTES = MAX_KEYSTREAM_BYTES  # of AES-GCM under one nonce
 # The key is derived from an ephemeral key that seals one box, so no nonce ever meets it twice.
 _NONCE = bytes(12)
 
@@ -80,16 +79,21 @@ class BoxKey:
         """What was sealed to this key under ``context``; ``DecodeError`` for anything else."""
         if len(box) < SEAL_OVERHEAD:
             raise DecodeError(f"a sealed box of {len(box)} bytes, where {SEAL_OVERHEAD} is the least")
-        ephemeral, sealed = bytes(box[:KEY_BYTES]), box[KEY_BYTES:]
+        view = memoryview(box)
+        ephemeral, sealed, tag = bytes(view[:KEY_BYTES]), view[KEY_BYTES:-TAG_BYTES], view[-TAG_BYTES:]
         try:
             shared = self._private.exchange(X25519PublicKey.from_public_bytes(ephemeral))
         except ValueError:
             raise DecodeError("a sealed box under a key of small order") from None
         key = _box_key(shared, ephemeral, self.public, context)
+        # Not the AEAD interface, which takes no more than 2^31 - 1 bytes at once.
+        decryptor = Cipher(algorithms.AES(key), modes.GCM(_NONCE, bytes(tag))).decryptor()
+        plaintext = decryptor.update(sealed)
         try:
-            return AESGCM(key).decrypt(_NONCE, sealed, None)
+            decryptor.finalize()
         except InvalidTag:
             raise DecodeError("a sealed box does not open") from None
+        return plaintext
 
     def __repr__(self) -> str:
         return f"BoxKey(<secret>, public={self.public.hex()[:8]}…)"

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from mpc.errors import AbortError, DecodeError, PeerError
 from mpc.party import SERVER, Message, PartyId, Role, StateMachine, client_id
+from mpc.snapshot import Kind
 from mpc.tape import RandomTape
-from secagg.checks.base import SEED_BYTES, Check, Gate, Rejection
+from secagg.checks.base import SEED_BYTES, Check, Gate, Rejection, restore_checks, save_checks
 from secagg.checks.messages import CHECK_PHASE, Challenge, Proofs
 from secagg.checks.structural import Structural
 from secagg.cohort import Cohort
+from secagg.parts import most_payload
 
 C = TypeVar("C")  # a decoded contribution
 
@@ -36,6 +38,15 @@ class Aggregate:
     rejected: Mapping[int, Rejection]
 
 
+# Evidence is any mapping, of which a plain one comes back.
+_KINDS = (
+    Kind(Rejection, lambda one: (one.check, one.reason, dict(one.evidence)), lambda plain: Rejection(*plain)),
+    Kind(
+        Aggregate, lambda one: (one.total, one.survivors, dict(one.rejected)), lambda plain: Aggregate(*plain)
+    ),
+)
+
+
 class RoundServer(StateMachine, Generic[C]):
     """Base of all servers.
 
@@ -47,6 +58,16 @@ class RoundServer(StateMachine, Generic[C]):
     phases: ClassVar[tuple[str, ...]]
     input_phase: ClassVar[str]
     closings: ClassVar[Mapping[str, str]]
+    saved: ClassVar[tuple[str, ...]] = (
+        "result",
+        "rejected",
+        "_suspected",
+        "_awaited",
+        "_heard",
+        "_held",
+        "_proofs",
+        "_seed",
+    )
 
     def __init__(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape, state: str) -> None:
         super().__init__(state)
@@ -105,6 +126,30 @@ class RoundServer(StateMachine, Generic[C]):
         """A message that may not be its sender's own was thrown away; an intact one may yet arrive."""
         if error.party.role is Role.CLIENT and error.party.index < self.cohort.size:
             self._suspected[error.party.index] = Rejection("link", error.reason, {"phase": error.phase})
+
+    def payload_limit(self, sender: PartyId, phase: str) -> int:
+        """Bytes of the longest payload that a message of this phase can have; 0: it would change nothing.
+
+        The link puts together no more than that. What comes in one part is for the checks to judge.
+        """
+        if sender.role is Role.CLIENT:
+            if self._is_over(phase):
+                return 0
+            expected = self._expected_bytes(phase) if (self.state, phase) in self.transitions else None
+            if expected is not None:
+                return expected
+        return most_payload(self.cohort)
+
+    def kinds(self) -> tuple[Kind, ...]:
+        return (*super().kinds(), *_KINDS)
+
+    def save(self) -> dict[str, object]:
+        return {**super().save(), "checks": save_checks(self._gate.checks)}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        rest = dict(state)
+        restore_checks(self._gate.checks, rest.pop("checks", None))
+        super().restore(rest)
 
     # Collecting.
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import secagg
+from secagg import Masking
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -22,9 +23,17 @@ def test_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "(64, 10) 240 ('ana', 'bo', 'dee') ('cy',)\n"
 
 
+def test_what_it_says_of_large_cohorts() -> None:
+    names: dict[str, Masking] = {}
+    exec(compile(EXAMPLES[1], "README.md", "exec"), names)
+    tolerance = names["backend"].tolerance
+    assert tolerance is not None
+    assert tolerance.parameters(10_000).degree == 198
+
+
 def test_a_check_of_your_own() -> None:
     names: dict[str, type[secagg.Check]] = {}
-    exec(compile(EXAMPLES[1], "README.md", "exec"), names)
+    exec(compile(EXAMPLES[2], "README.md", "exec"), names)
     clients = ("ana", "bo", "cy", "dee", "ed", "flo")
     quota = names["Quota"](dict.fromkeys(clients, 2) | {"ana": 1, "bo": 0})  # type: ignore[call-arg]
     updates = {name: np.full(3, 0.25) for name in clients}

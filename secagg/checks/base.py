@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.errors import AbortError, LocalError
+from mpc.errors import AbortError, DecodeError, LocalError
 from mpc.party import Message
+from mpc.saving import put, take
 from mpc.tape import RandomTape
 from secagg.cohort import Cohort
 
@@ -71,10 +73,14 @@ class Check:
     A check that sets ``proves`` has ``prove`` run on each client once all inputs are frozen, and its
     answer, of exactly ``proof_bytes(cohort)`` bytes, handed to ``on_proofs``. ``LocalError`` for a class
     that overrides one of these three and does not set it: nobody would ever prove anything.
+
+    What a check remembers from one stage to the next goes into attributes that ``saved`` lists, plain values:
+    a party that is restored finds them there. All else depends on the arguments alone.
     """
 
     name: str = "check"
     proves: bool = False
+    saved: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -105,21 +111,34 @@ class Check:
         return ACCEPT
 
 
+def save_checks(checks: Sequence[Check]) -> list[dict[str, object]]:
+    """What these checks remember."""
+    return [take(check) for check in checks]
+
+
+def restore_checks(checks: Sequence[Check], states: object) -> None:
+    """Have them remember what ``save_checks`` gave; ``DecodeError`` for what others did."""
+    if not isinstance(states, list) or len(states) != len(checks):
+        raise DecodeError("the state of other checks")
+    for check, state in zip(checks, states, strict=True):
+        put(check, state)
+
+
 class Gate:
     """The checks of one round, asked in order. The first objection to a client stands."""
 
     def __init__(self, cohort: Cohort, checks: Sequence[Check]) -> None:
         self._cohort = cohort
-        self._checks = tuple(checks)
-        self.provers = tuple(check for check in self._checks if check.proves)
+        self.checks = tuple(checks)
+        self.provers = tuple(check for check in self.checks if check.proves)
         # Inputs are folded in as they arrive unless a check may still refuse one after they are frozen.
         self.may_reject_frozen = bool(self.provers) or any(
-            type(check).on_inputs_frozen is not Check.on_inputs_frozen for check in self._checks
+            type(check).on_inputs_frozen is not Check.on_inputs_frozen for check in self.checks
         )
 
     def on_message(self, index: int, message: Message) -> Rejection | None:
         client = self._cohort.members[index]
-        for check in self._checks:
+        for check in self.checks:
             found = self._sort(check, [check.on_message(self._cohort, client, message)])
             if client in found:
                 return found[client]
@@ -144,7 +163,7 @@ class Gate:
         names = self._cohort.names(survivors)
         shown = total.view()
         shown.flags.writeable = False  # a check looks at the sum, and cannot change it
-        for check in self._checks:
+        for check in self.checks:
             found = self._sort(check, [check.on_aggregate(self._cohort, names, shown)])
             for client, rejection in found.items():
                 raise AbortError(
@@ -154,7 +173,7 @@ class Gate:
 
     def _each(self, ask: Callable[[Check], Sequence[Verdict]]) -> dict[int, Rejection]:
         rejected: dict[int, Rejection] = {}
-        for check in self._checks:
+        for check in self.checks:
             self._merge(rejected, self._sort(check, ask(check)))
         return rejected
 

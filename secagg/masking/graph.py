@@ -2,7 +2,8 @@
 
 Bell et al. 2020 (CCS; eprint 2020/704), section 3: the clients stand on a circle in random order, and
 each is joined to the degree / 2 before and the degree / 2 behind it, which is a Harary graph. The order
-follows from a public seed, so that every party computes it alone.
+follows from a public seed, so that every party computes it alone. A member's neighbours and itself are its
+holders: they hold the shares of its secrets.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Graph:
         self._circle = np.empty((2, len(circle)), np.int64)  # rank at each place; place of each rank
         self._circle[0] = circle
         self._circle[1, circle] = np.arange(len(circle))
-        self._steps = np.delete(np.arange(degree + 1) - degree // 2, degree // 2)
+        self._steps = np.arange(degree + 1) - degree // 2
         self.degree = degree
 
     @classmethod
@@ -67,14 +68,25 @@ class Graph:
     def size(self) -> int:
         return len(self._members)
 
-    def neighbours(self, index: int) -> tuple[int, ...]:
-        """The ``degree`` neighbours of a member, ascending, without itself. ``LocalError`` if it is none."""
+    def holders(self, index: int) -> tuple[int, ...]:
+        """A member's ``degree`` neighbours and itself, ascending. ``LocalError`` if it is no member."""
         rank = int(np.searchsorted(self._members, index))
         if rank == self.size or self._members[rank] != index:
             raise LocalError("index", index, f"is not one of the {self.size} members of the graph")
         order, place = self._circle
         ranks = order[(place[rank] + self._steps) % self.size]
         return tuple(self._members[np.sort(ranks)].tolist())
+
+    def neighbours(self, index: int) -> tuple[int, ...]:
+        """The holders without the member itself."""
+        return tuple(holder for holder in self.holders(index) if holder != index)
+
+    def all_holders(self) -> npt.NDArray[np.int32]:
+        """The holders of every member, shape (size, degree + 1): row and entries are ranks, ascending."""
+        order, place = self._circle
+        table: npt.NDArray[np.int32] = order[(place[:, None] + self._steps) % self.size].astype(np.int32)
+        table.sort(axis=1)
+        return table
 
 
 def _ascending(members: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -1,12 +1,14 @@
 """The messages of the masking protocol, in the order in which they are sent (spec section 12.2).
 
-Sets of clients are bitmaps over the cohort, so no client can stand twice in one, and a survivor list and a
-dropout list cannot overlap: who shared keys and is not among the survivors has dropped out.
+Sets of clients are bitmaps over the cohort, or over the holders of one client, so none can stand twice in
+one, and a survivor list and a dropout list cannot overlap: who shared keys and is not among the survivors has
+dropped out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +16,19 @@ from numpy.typing import NDArray
 
 from mpc import field, shamir
 from mpc.errors import DecodeError
+from mpc.merkle import HASH_BYTES
 from mpc.ring import Ring
 from mpc.wire import Reader, Writer
 from secagg.checks.messages import CHECK_PHASE
 from secagg.cohort import DIGEST_BYTES, KEY_BYTES
 from secagg.identity import SIGNATURE_BYTES
-from secagg.masking.keys import COMMITMENT_BYTES, CONSISTENCY_BYTES, SEAL_BYTES, SECRET_BYTES
+from secagg.masking.keys import (
+    COMMITMENT_BYTES,
+    CONSISTENCY_BYTES,
+    SEAL_BYTES,
+    SECRET_BYTES,
+    SHARE_COMMITMENT_BYTES,
+)
 
 ADVERTISE = "advertise-keys"
 SHARE = "share-keys"
@@ -31,9 +40,13 @@ PHASES = (ADVERTISE, SHARE, INPUT, CHECK, CONSISTENCY, UNMASK)
 
 LIMBS = shamir.limbs(SECRET_BYTES)
 SHARE_BYTES = 8 * LIMBS  # one share of one 32-byte secret
-DEALT_BYTES = 2 * SHARE_BYTES  # to each peer: a share of the self-mask seed, and one of the masking key
+SEED, KEY = 0, 1  # kinds of shares: of the self-mask seed, of the masking key
+DEALT_BYTES = 2 * SHARE_BYTES  # to each holder: one share of either kind
 SEALED_BYTES = DEALT_BYTES + SEAL_BYTES
+COMMITTED_BYTES = 2 * SHARE_COMMITMENT_BYTES
+RELAYED_BYTES = COMMITTED_BYTES + SEALED_BYTES
 Shares = NDArray[np.uint64]
+Holders = Callable[[bytes, bytes, tuple[int, ...]], Sequence[int]]
 
 
 def bitmap_bytes(size: int) -> int:
@@ -56,6 +69,10 @@ class KeyAdvertisement:
         """What is signed: session, round, members and model by the cohort's digest, then whose keys."""
         return digest + index.to_bytes(4, "little") + self.channel_key + self.mask_key
 
+    def leaf(self, index: int) -> bytes:
+        """What stands in the Merkle tree of the listing for this member."""
+        return index.to_bytes(4, "little") + self.encode()
+
     def encode(self) -> bytes:
         return self.channel_key + self.mask_key + self.signature
 
@@ -74,79 +91,90 @@ class KeyAdvertisement:
 
 @dataclass(frozen=True, slots=True)
 class KeyList:
-    """Server to client: everybody who advertised keys, the receiver included, and for which cohort."""
+    """Server to client: who advertised keys, for which cohort, and what the receiver's holders advertised.
+
+    ``root``: that of the Merkle tree over all advertisements; ``proof``: that those shown are among them.
+    """
 
     digest: bytes
+    root: bytes
+    listed: tuple[int, ...]
     keys: Mapping[int, KeyAdvertisement]
+    proof: bytes | memoryview
 
     @staticmethod
-    def size(members: int, listed: int, signed: bool = False) -> int:
-        return DIGEST_BYTES + bitmap_bytes(members) + listed * KeyAdvertisement.size(signed)
+    def size(members: int, holders: int, proof_hashes: int, signed: bool = False) -> int:
+        head = DIGEST_BYTES + HASH_BYTES + bitmap_bytes(members)
+        return head + holders * KeyAdvertisement.size(signed) + HASH_BYTES * proof_hashes
 
-    def encode(self, members: int, signed: bool = False) -> bytes:
-        writer = Writer().fixed(self.digest, DIGEST_BYTES).members(self.keys, members)
-        for index in sorted(self.keys):
-            writer.fixed(self.keys[index].encode(), KeyAdvertisement.size(signed))
-        return writer.finish()
+    def encode(self, members: int) -> bytes:
+        head = Writer().fixed(self.digest, DIGEST_BYTES).fixed(self.root, HASH_BYTES)
+        shown = [self.keys[index].encode() for index in sorted(self.keys)]
+        return b"".join((head.members(self.listed, members).finish(), *shown, self.proof))
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int, signed: bool = False) -> KeyList:
+    def decode(cls, data: bytes | memoryview, members: int, signed: bool, holders: Holders) -> KeyList:
+        """``holders``: root and listed members → whose advertisements follow."""
         reader = Reader(data)
-        digest = reader.fixed(DIGEST_BYTES)
-        keys = {index: KeyAdvertisement.read(reader, signed) for index in reader.members(members)}
-        reader.finish()
-        return cls(digest, keys)
+        digest, root = reader.fixed(DIGEST_BYTES), reader.fixed(HASH_BYTES)
+        listed = reader.members(members)
+        keys = {index: KeyAdvertisement.read(reader, signed) for index in holders(digest, root, listed)}
+        return cls(digest, root, listed, keys, reader.rest())
 
 
 @dataclass(frozen=True, slots=True)
 class SealedShares:
-    """Client to server: a commitment to its self-mask seed; then, for each listed peer but itself, in order,
-    its two shares, sealed to that peer."""
+    """Client to server: a commitment to its self-mask seed; for each holder, commitments to its two shares;
+    for each neighbour, the two shares themselves, sealed to it."""
 
     commitment: bytes
-    sealed: Mapping[int, bytes]
+    share_commitments: bytes | memoryview
+    sealed: bytes | memoryview
 
     @staticmethod
-    def size(listed: int) -> int:
-        return COMMITMENT_BYTES + (listed - 1) * SEALED_BYTES
+    def size(holders: int) -> int:
+        return COMMITMENT_BYTES + holders * COMMITTED_BYTES + (holders - 1) * SEALED_BYTES
 
     def encode(self) -> bytes:
-        return self.commitment + b"".join(self.sealed[index] for index in sorted(self.sealed))
+        return b"".join((self.commitment, self.share_commitments, self.sealed))
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, sender: int, listed: tuple[int, ...]) -> SealedShares:
+    def decode(cls, data: bytes | memoryview, holders: int) -> SealedShares:
         reader = Reader(data)
         commitment = reader.fixed(COMMITMENT_BYTES)
-        sealed = {index: reader.fixed(SEALED_BYTES) for index in listed if index != sender}
+        share_commitments = reader.view(holders * COMMITTED_BYTES)
+        sealed = reader.view((holders - 1) * SEALED_BYTES)
         reader.finish()
-        return cls(commitment, sealed)
+        return cls(commitment, share_commitments, sealed)
 
 
 @dataclass(frozen=True, slots=True)
 class RelayedShares:
-    """Server to client: who dealt shares, the receiver included, and what the others sealed to it."""
+    """Server to client: who dealt shares, the receiver included; then for each neighbour among them, in
+    order, its commitments to the receiver's shares, and the shares that it sealed to the receiver."""
 
     dealers: tuple[int, ...]
-    sealed: Mapping[int, bytes]
+    boxes: bytes | memoryview
 
     @staticmethod
-    def size(members: int, dealers: int) -> int:
-        return bitmap_bytes(members) + (dealers - 1) * SEALED_BYTES
+    def size(members: int, neighbours: int) -> int:
+        return bitmap_bytes(members) + neighbours * RELAYED_BYTES
 
     def encode(self, members: int) -> bytes:
-        writer = Writer().members(self.dealers, members)
-        for index in self.dealers:
-            if index in self.sealed:
-                writer.fixed(self.sealed[index], SEALED_BYTES)
-        return writer.finish()
+        return b"".join((Writer().members(self.dealers, members).finish(), self.boxes))
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int, receiver: int) -> RelayedShares:
+    def decode(cls, data: bytes | memoryview, members: int) -> RelayedShares:
         reader = Reader(data)
-        dealers = reader.members(members)
-        sealed = {index: reader.fixed(SEALED_BYTES) for index in dealers if index != receiver}
+        return cls(reader.members(members), reader.rest())
+
+    def by_dealer(self, neighbours: Collection[int]) -> Iterator[tuple[int, memoryview, memoryview]]:
+        """(dealer, commitments, sealed) for each of those ``neighbours`` that dealt."""
+        dealers = sorted(set(self.dealers).intersection(neighbours))
+        reader = Reader(self.boxes)
+        for dealer in dealers:
+            yield dealer, reader.view(COMMITTED_BYTES), reader.view(SEALED_BYTES)
         reader.finish()
-        return cls(dealers, sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,45 +220,44 @@ class SurvivorSet:
 
 @dataclass(frozen=True, slots=True)
 class ConsistencyTags:
-    """Survivor to server: for each other survivor, in order, a tag on the sets that the sender was shown."""
+    """Survivor to server: for each neighbour that survived, in order, a tag on the sets that the sender was
+    shown."""
 
-    tags: Mapping[int, bytes]
+    tags: bytes | memoryview
 
     @staticmethod
-    def size(survivors: int) -> int:
-        return (survivors - 1) * CONSISTENCY_BYTES
+    def size(neighbours: int) -> int:
+        return neighbours * CONSISTENCY_BYTES
 
-    def encode(self) -> bytes:
-        return b"".join(self.tags[index] for index in sorted(self.tags))
+    def encode(self) -> bytes | memoryview:
+        return self.tags
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, sender: int, survivors: tuple[int, ...]) -> ConsistencyTags:
+    def decode(cls, data: bytes | memoryview, neighbours: int) -> ConsistencyTags:
         reader = Reader(data)
-        tags = {index: reader.fixed(CONSISTENCY_BYTES) for index in survivors if index != sender}
+        tags = reader.view(cls.size(neighbours))
         reader.finish()
         return cls(tags)
 
 
 @dataclass(frozen=True, slots=True)
 class RelayedTags:
-    """Server to survivor: the tags that others made for it, by who made them."""
+    """Server to survivor: the tags that others made for it, by who made them: holders of its shares."""
 
     tags: Mapping[int, bytes]
 
     @staticmethod
-    def size(members: int, tags: int) -> int:
-        return bitmap_bytes(members) + tags * CONSISTENCY_BYTES
+    def size(holders: int, tags: int) -> int:
+        return bitmap_bytes(holders) + tags * CONSISTENCY_BYTES
 
-    def encode(self, members: int) -> bytes:
-        writer = Writer().members(self.tags, members)
-        for index in sorted(self.tags):
-            writer.fixed(self.tags[index], CONSISTENCY_BYTES)
-        return writer.finish()
+    def encode(self, holders: Sequence[int]) -> bytes:
+        tags = [self.tags[index] for index in sorted(self.tags)]
+        return b"".join((_places(self.tags, holders), *tags))
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int) -> RelayedTags:
+    def decode(cls, data: bytes | memoryview, holders: Sequence[int]) -> RelayedTags:
         reader = Reader(data)
-        tags = {index: reader.fixed(CONSISTENCY_BYTES) for index in reader.members(members)}
+        tags = {holders[place]: reader.fixed(CONSISTENCY_BYTES) for place in reader.members(len(holders))}
         reader.finish()
         return cls(tags)
 
@@ -240,26 +267,37 @@ class UnmaskShares:
     """Survivor to server: of each dealer whose shares it holds, in order, exactly one share.
 
     It is the share of the self-mask seed if the dealer survived, and of the masking key if it did not.
-    ``shares``: field elements, shape (len(dealers), LIMBS).
+    ``dealers`` are holders of the sender; ``shares``: field elements, shape (len(dealers), LIMBS).
     """
 
     dealers: tuple[int, ...]
     shares: Shares
 
     @staticmethod
-    def size(members: int, dealers: int) -> int:
-        return bitmap_bytes(members) + dealers * SHARE_BYTES
+    def size(holders: int, dealers: int) -> int:
+        return bitmap_bytes(holders) + dealers * SHARE_BYTES
 
-    def encode(self, members: int) -> bytes:
-        return Writer().members(self.dealers, members).finish() + field.to_bytes(self.shares)
+    def encode(self, holders: Sequence[int]) -> bytes:
+        return _places(self.dealers, holders) + field.to_bytes(self.shares)
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int) -> UnmaskShares:
+    def decode(cls, data: bytes | memoryview, holders: Sequence[int]) -> UnmaskShares:
         reader = Reader(data)
-        dealers = reader.members(members)
+        dealers = tuple(holders[place] for place in reader.members(len(holders)))
         elements = field.from_bytes(reader.view(SHARE_BYTES * len(dealers)))
         reader.finish()
         return cls(dealers, elements.reshape(len(dealers), LIMBS))
 
     def __repr__(self) -> str:
         return f"UnmaskShares(dealers={self.dealers}, shares=<secret>)"
+
+
+def share_of(shares: bytes, kind: int) -> bytes:
+    """The share of one kind of the two that a holder was dealt."""
+    return shares[kind * SHARE_BYTES : (kind + 1) * SHARE_BYTES]
+
+
+def _places(some: Collection[int], holders: Sequence[int]) -> bytes:
+    """A bitmap over ``holders``, which are ascending."""
+    places = [bisect_left(holders, index) for index in some]
+    return Writer().members(places, len(holders)).finish()

@@ -94,6 +94,45 @@ class GraphParameters:
         return self.degree + 1
 
 
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """What a round on a sparse graph withstands, as fractions of the whole cohort in [0, 1).
+
+    ``corrupt``: clients that work with the server; ``dropout``: clients that go silent once keys are listed;
+    ``adversary``: what they and the server may do, an ``Adversary`` or its value.
+    """
+
+    corrupt: float = 0.05
+    dropout: float = 0.05
+    adversary: Adversary = Adversary.MALICIOUS
+
+    def __post_init__(self) -> None:
+        for name, fraction in (("corrupt", self.corrupt), ("dropout", self.dropout)):
+            _count(name, fraction, 1)
+        try:
+            object.__setattr__(self, "adversary", Adversary(self.adversary))
+        except ValueError:
+            known = ", ".join(one.value for one in Adversary)
+            raise LocalError("adversary", self.adversary, f"must be one of {known}") from None
+
+    def counts(self, members: int) -> tuple[int, int]:
+        """How many of a cohort are corrupt, and how many drop out: the fractions, rounded up."""
+        # 0.29 of 100 is 29: a float's last digit must not add one.
+        return math.ceil(self.corrupt * members - 1e-9), math.ceil(self.dropout * members - 1e-9)
+
+    def parameters(self, members: int, listed: int | None = None) -> GraphParameters:
+        """Degree and threshold for a cohort of which ``listed`` clients, or all, have advertised keys.
+
+        The counts are those of the cohort: that the server leaves honest clients out gains it nothing.
+        ``LocalError`` if no graph on so few withstands them.
+        """
+        corrupt, dropped = self.counts(members)
+        n = members if listed is None else listed
+        if max(corrupt, dropped) >= n:
+            raise LocalError("listed", n, f"{corrupt} may be corrupt and {dropped} drop out")
+        return find(n, corrupt / n, dropped / n, self.adversary)
+
+
 @lru_cache(maxsize=64)
 def find(
     n: int,
@@ -236,7 +275,7 @@ def _log2_sum(left: float, right: float) -> float:
 
 
 def _count(name: str, fraction: float, n: int) -> int:
-    if not 0 <= fraction < 1:
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
         raise LocalError(name, fraction, "must be a fraction in [0, 1)")
     # 0.29 of 100 is 29: a float's last digit must not take one of them away.
     return min(n - 1, math.floor(fraction * n + 1e-9))

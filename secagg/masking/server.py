@@ -5,29 +5,33 @@ Masked inputs are folded into one vector as they arrive, so memory is O(length),
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mpc import shamir
-from mpc.errors import AbortError, DecodeError
+from mpc import merkle
+from mpc.errors import AbortError, LocalError
 from mpc.party import Message, client_id
-from mpc.prg import Usage, equal
-from mpc.ring import add_masks
+from mpc.prg import Usage
+from mpc.saving import put, take
+from mpc.snapshot import Kind, record
 from mpc.tape import RandomTape
 from secagg.checks.base import Check
 from secagg.cohort import Cohort
 from secagg.identity import verify
 from secagg.masking import keys
+from secagg.masking.keys import CONSISTENCY_BYTES
+from secagg.masking.listing import Listing, listing_kinds
 from secagg.masking.messages import (
     ADVERTISE,
     CHECK,
+    COMMITTED_BYTES,
     CONSISTENCY,
     INPUT,
-    LIMBS,
     PHASES,
+    SEALED_BYTES,
     SHARE,
     UNMASK,
     ConsistencyTags,
@@ -37,10 +41,12 @@ from secagg.masking.messages import (
     RelayedShares,
     RelayedTags,
     SealedShares,
-    Shares,
     SurvivorSet,
     UnmaskShares,
 )
+from secagg.masking.parameters import Tolerance
+from secagg.masking.recovery import Recovery
+from secagg.masking.unmasking import Unmasking
 from secagg.server import RoundServer
 
 
@@ -65,25 +71,58 @@ class MaskingServer(RoundServer[MaskedInput]):
         CONSISTENCY: "_consistency_closed",
         UNMASK: "_unmask_closed",
     }
+    saved: ClassVar[tuple[str, ...]] = (
+        *("_keys", "_commitments", "_dealers", "_survivors", "_sum"),
+        *("_listing", "_sealed", "_committed", "_alive", "_tags"),
+    )
+    # By rank and, where there are two, place among the row's holders. Each from its phase on.
+    _listing: Listing
+    _sealed: NDArray[np.uint8]
+    _committed: NDArray[np.uint8]
+    _alive: NDArray[np.bool_]
+    _tags: NDArray[np.uint8]
+    _recovery: Recovery
 
-    def __init__(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape) -> None:
+    def __init__(
+        self,
+        cohort: Cohort,
+        checks: Sequence[Check],
+        tape: RandomTape,
+        tolerance: Tolerance | None = None,
+        unmasking: Unmasking | None = None,
+    ) -> None:
         super().__init__(cohort, checks, tape, ADVERTISE)
+        self._tolerance = tolerance
+        self._unmasking = Unmasking() if unmasking is None else unmasking
         self._key_check = keys.Agreement(tape.read(keys.SECRET_BYTES))
         self._keys: dict[int, KeyAdvertisement] = {}
-        self._sealed: dict[int, SealedShares] = {}
         self._commitments: dict[int, bytes] = {}
         self._dealers: tuple[int, ...] = ()
         self._survivors: tuple[int, ...] = ()
-        self._tags: dict[int, Mapping[int, bytes]] = {}
-        self._revealed: dict[int, UnmaskShares] = {}
         self._sum = np.zeros(cohort.length, cohort.ring.lane)
 
+    def kinds(self) -> tuple[Kind, ...]:
+        own = (record(KeyAdvertisement), record(MaskedInput), *listing_kinds(self.cohort, self._tolerance))
+        return (*super().kinds(), *own)
+
+    def save(self) -> dict[str, object]:
+        found = super().save()
+        return {**found, "recovery": take(self._recovery)} if hasattr(self, "_recovery") else found
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        rest = dict(state)
+        recovery = rest.pop("recovery", None)
+        super().restore(rest)
+        if recovery is not None:
+            self._recovery = self._new_recovery()
+            put(self._recovery, recovery)
+
     def _payload_bytes(self, phase: str) -> int | None:
+        if phase == SHARE:  # after which there is a listing
+            return SealedShares.size(self._listing.degree + 1)
         return {
             ADVERTISE: KeyAdvertisement.size(self.cohort.signed),
-            SHARE: SealedShares.size(len(self._keys)),
             INPUT: self.cohort.ring.packed_size(self.cohort.length),
-            CONSISTENCY: ConsistencyTags.size(len(self._survivors)),
         }.get(phase)
 
     # Round 0: AdvertiseKeys.
@@ -102,34 +141,56 @@ class MaskingServer(RoundServer[MaskedInput]):
         return []
 
     def _advertisements_closed(self) -> list[Message]:
-        listed = {index: self._keys[index] for index in sorted(self._heard)}
+        listed = tuple(sorted(self._heard))
         self._require(listed, "advertised keys")
-        self._keys = listed
-        payload = KeyList(self.cohort.digest, listed).encode(self.cohort.size, self.cohort.signed)
+        self._keys = {index: self._keys[index] for index in listed}
+        tree = merkle.Tree([advertisement.leaf(index) for index, advertisement in self._keys.items()])
+        try:
+            self._listing = Listing(self.cohort, self._tolerance, listed, tree.root)
+        except LocalError as error:
+            raise AbortError(f"too few clients advertised keys: {error}") from None
+        holders = self._listing.holders
+        self._sealed = np.zeros((len(listed), holders.shape[1] - 1, SEALED_BYTES), np.uint8)
+        self._committed = np.zeros((*holders.shape, COMMITTED_BYTES), np.uint8)
         self._collect(SHARE, listed)
-        return [self._to(client_id(index), SHARE, payload) for index in listed]
+        return [self._key_list(tree, rank) for rank in range(len(listed))]
+
+    def _key_list(self, tree: merkle.Tree, rank: int) -> Message:
+        members = self._listing.members
+        holders = self._listing.holders[rank].tolist()
+        shown = {members[holder]: self._keys[members[holder]] for holder in holders}
+        found = KeyList(self.cohort.digest, tree.root, members, shown, tree.proof(holders))
+        return self._to(client_id(members[rank]), SHARE, found.encode(self.cohort.size))
 
     # Round 1: ShareKeys.
 
     def _on_sealed_shares(self, message: Message) -> list[Message]:
         sender = message.sender.index
-        dealt = SealedShares.decode(message.payload, sender, tuple(self._keys))
-        self._sealed[sender], self._commitments[sender] = dealt, dealt.commitment
+        rank = self._listing.rank[sender]
+        dealt = SealedShares.decode(message.payload, self._listing.degree + 1)
+        self._commitments[sender] = dealt.commitment
+        self._committed[rank].reshape(-1)[:] = np.frombuffer(dealt.share_commitments, np.uint8)
+        self._sealed[rank].reshape(-1)[:] = np.frombuffer(dealt.sealed, np.uint8)
         return []
 
     def _shares_closed(self) -> list[Message]:
-        self._dealers = tuple(sorted(self._heard))
-        self._require(self._dealers, "shared keys")
+        self._require(self._heard, "shared keys")
+        self._dealers = self._listing.core(sorted(self._heard))
+        self._require(self._dealers, "shared keys with enough others that did")
         self._collect(INPUT, self._dealers)
-        messages = [self._relay(receiver) for receiver in self._dealers]
-        self._sealed.clear()
+        dealt = self._listing.mask(self._dealers)
+        messages = [self._relay(receiver, dealt) for receiver in self._dealers]
+        del self._sealed
         return messages
 
-    def _relay(self, receiver: int) -> Message:
-        sealed = {
-            dealer: self._sealed[dealer].sealed[receiver] for dealer in self._dealers if dealer != receiver
-        }
-        payload = RelayedShares(self._dealers, sealed).encode(self.cohort.size)
+    def _relay(self, receiver: int, dealt: NDArray[np.bool_]) -> Message:
+        """What the receiver's neighbours committed to and sealed to it: its place in each of their rows."""
+        rank = self._listing.rank[receiver]
+        dealers, places = self._listing.neighbours(rank, dealt)
+        # A dealer seals to its neighbours only: behind its own place, one less.
+        sealed = self._sealed[dealers, places - (dealers < rank)]
+        boxes = np.concatenate((self._committed[dealers, places], sealed), axis=1).tobytes()
+        payload = RelayedShares(self._dealers, boxes).encode(self.cohort.size)
         return self._to(client_id(receiver), INPUT, payload)
 
     # Round 2: MaskedInputCollection.
@@ -145,110 +206,61 @@ class MaskingServer(RoundServer[MaskedInput]):
 
     def _open(self, accepted: tuple[int, ...]) -> list[Message]:
         self._survivors = accepted
+        self._alive = self._listing.mask(accepted)
+        self._recovery = self._new_recovery()
+        self._tags = np.zeros((*self._listing.holders.shape, CONSISTENCY_BYTES), np.uint8)
         payload = SurvivorSet(accepted).encode(self.cohort.size)
         self._collect(CONSISTENCY, accepted)
         return [self._to(client_id(index), CONSISTENCY, payload) for index in accepted]
 
+    def _new_recovery(self) -> Recovery:
+        return Recovery(
+            self.cohort,
+            self._listing,
+            self._keys,
+            self._commitments,
+            self._committed,
+            self._dealers,
+            self._survivors,
+        )
+
     def _on_consistency_tags(self, message: Message) -> list[Message]:
-        index = message.sender.index
-        self._tags[index] = ConsistencyTags.decode(message.payload, index, self._survivors).tags
+        rank = self._listing.rank[message.sender.index]
+        holders = self._listing.holders[rank]
+        due = self._alive[holders] & (holders != rank)
+        tags = ConsistencyTags.decode(message.payload, int(due.sum())).tags
+        self._tags[rank, due] = np.frombuffer(tags, np.uint8).reshape(-1, CONSISTENCY_BYTES)
         return []
 
     def _consistency_closed(self) -> list[Message]:
         attesting = sorted(self._heard)
         self._require(attesting, "attested the survivor set")
         self._collect(UNMASK, attesting)
-        messages = []
-        for receiver in attesting:
-            tags = {sender: self._tags[sender][receiver] for sender in attesting if sender != receiver}
-            payload = RelayedTags(tags).encode(self.cohort.size)
-            messages.append(self._to(client_id(receiver), UNMASK, payload))
-        self._tags.clear()
+        heard = self._listing.mask(attesting)
+        messages = [self._relay_tags(receiver, heard) for receiver in attesting]
+        del self._tags
         return messages
+
+    def _relay_tags(self, receiver: int, heard: NDArray[np.bool_]) -> Message:
+        members, rank = self._listing.members, self._listing.rank[receiver]
+        senders, places = self._listing.neighbours(rank, heard)
+        tags = {
+            members[sender]: tag.tobytes()
+            for sender, tag in zip(senders, self._tags[senders, places], strict=True)
+        }
+        payload = RelayedTags(tags).encode(self._listing.holders_of(rank))
+        return self._to(client_id(receiver), UNMASK, payload)
 
     # Round 4: Unmasking.
 
     def _on_unmask_shares(self, message: Message) -> list[Message]:
-        revealed = UnmaskShares.decode(message.payload, self.cohort.size)
-        if not set(revealed.dealers) <= set(self._dealers):
-            raise DecodeError("shares of clients that dealt none")
-        self._revealed[message.sender.index] = revealed
+        rank = self._listing.rank[message.sender.index]
+        revealed = UnmaskShares.decode(message.payload, self._listing.holders_of(rank))
+        self._recovery.add(rank, revealed)
         return []
 
     def _unmask_closed(self) -> list[Message]:
         self._require(self._heard, "answered the unmask request")
-        secrets = self._reconstruct()
-        alive = frozenset(self._survivors)
-        streams = []
-        for dealer in self._dealers:
-            unmask = self._self_mask if dealer in alive else self._orphaned_masks
-            streams += unmask(dealer, secrets[dealer])
-        ring = self.cohort.ring
-        add_masks(self._sum, streams)
-        self._revealed.clear()
-        return self._finish(ring.decode(self._sum), self._survivors)
-
-    def _self_mask(self, survivor: int, seed: bytes) -> list[tuple[bytes, int]]:
-        """Without the commitment a single lying share would turn the sum into rubbish that may look fine."""
-        digest = self.cohort.digest
-        if not equal(keys.seed_commitment(seed, digest, survivor), self._commitments[survivor]):
-            raise AbortError(
-                "reconstructed shares do not give the self-mask seed that a survivor had committed to",
-                {"client": self.cohort.members[survivor]},
-            )
-        return [(keys.self_mask_key(seed, digest, survivor), -1)]
-
-    def _orphaned_masks(self, dropped: int, private: bytes) -> list[tuple[bytes, int]]:
-        """What the survivors' inputs still hold of the masks that they had in common with a dropout."""
-        if keys.KeyPair.from_private(private).public != self._keys[dropped].mask_key:
-            raise AbortError(
-                "reconstructed shares do not give the masking key that a dropout had advertised",
-                {"client": self.cohort.members[dropped]},
-            )
-        agreement = keys.Agreement(private)
-        return [
-            (
-                keys.pairwise_mask_key(
-                    agreement.with_peer(self._keys[index].mask_key), self.cohort.digest, index, dropped
-                ),
-                -keys.mask_sign(index, dropped),
-            )
-            for index in self._survivors
-        ]
-
-    def _reconstruct(self) -> dict[int, bytes]:
-        """Each dealer's revealed secret: the self-mask seed of a survivor, the masking key of a dropout.
-
-        Dealers whose shares come from the same clients, as a rule all of them, are interpolated at once.
-        """
-        rows = {
-            responder: dict(zip(revealed.dealers, revealed.shares, strict=True))
-            for responder, revealed in sorted(self._revealed.items())
-            if responder in self._heard
-        }
-        groups: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
-        for dealer in self._dealers:
-            holders = [responder for responder, shares in rows.items() if dealer in shares]
-            if len(holders) < self.cohort.threshold:
-                raise AbortError(
-                    f"{len(holders)} clients hold its shares; the threshold is {self.cohort.threshold}",
-                    {"client": self.cohort.members[dealer]},
-                )
-            chosen = tuple(holders[: self.cohort.threshold])
-            groups[chosen].append(dealer)
-        secrets: dict[int, bytes] = {}
-        for chosen, dealers in groups.items():
-            shares: Shares = np.array([[rows[holder][dealer] for dealer in dealers] for holder in chosen])
-            points = [holder + 1 for holder in chosen]
-            limbs = shamir.combine(points, shares.reshape(len(points), -1)).reshape(len(dealers), LIMBS)
-            for dealer, row in zip(dealers, limbs, strict=True):
-                secrets[dealer] = self._to_secret(dealer, row)
-        return secrets
-
-    def _to_secret(self, dealer: int, limbs: Shares) -> bytes:
-        try:
-            return shamir.from_limbs(limbs, keys.SECRET_BYTES)
-        except DecodeError as error:
-            raise AbortError(
-                f"shares are inconsistent: {error}", {"client": self.cohort.members[dealer]}
-            ) from None
+        self._unmasking.run(self._sum, self._recovery.streams())
+        del self._recovery
+        return self._finish(self.cohort.ring.decode(self._sum), self._survivors)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Self
 
 from mpc.cost import LinkCost
 from mpc.errors import LocalError
 from mpc.leakage import Leakage
-from mpc.party import Party, PartyId, Role
+from mpc.party import PartyId, Role, Saveable
 from mpc.tape import RandomTape, SystemTape
 from secagg.backend import Backend
 from secagg.checks.base import Check
@@ -32,6 +33,7 @@ from secagg.paillier.messages import (
 )
 from secagg.paillier.packing import Packing
 from secagg.paillier.server import PaillierServer
+from secagg.parts import DEFAULT_MESSAGE_BYTES
 
 
 class Paillier(Backend):
@@ -42,6 +44,7 @@ class Paillier(Backend):
     * ``keys``: the key holder's, for the key holder alone (and for whoever simulates everybody).
     * ``public``: their public halves, pinned in advance: all that clients and the server need.
     * ``insecure_key_bits``: instead of ``key_bits``, a size that protects nothing, for tests.
+    * ``max_message_bytes``: see :class:`Backend`.
 
     Raises ``LocalError`` for a size that there is not, for keys of another size, and for public halves that
     belong to other keys.
@@ -77,8 +80,10 @@ class Paillier(Backend):
         keys: KeyHolderKeys | None = None,
         public: KeyHolderPublic | None = None,
         insecure_key_bits: int | None = None,
+        *,
+        max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
     ) -> None:
-        super().__init__(threshold)
+        super().__init__(threshold, max_message_bytes=max_message_bytes)
         self.key_bits = modulus_bits(key_bits, insecure_key_bits, ("key_bits", "insecure_key_bits"))
         self._insecure_key_bits = insecure_key_bits
         for argument, value, kind in (("keys", keys, KeyHolderKeys), ("public", public, KeyHolderPublic)):
@@ -99,10 +104,19 @@ class Paillier(Backend):
         keys = KeyHolderKeys.generate(
             self.key_bits, tape=tape or SystemTape(), insecure_bits=self._insecure_key_bits
         )
-        return type(self)(self.key_bits, self.threshold, keys, None, self._insecure_key_bits)
+        return type(self)(
+            self.key_bits,
+            self.threshold,
+            keys,
+            insecure_key_bits=self._insecure_key_bits,
+            max_message_bytes=self.max_message_bytes,
+        )
 
-    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Party[object]]:
+    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Saveable[object]]:
         """The key holder, which takes its private keys, and a cohort whose threshold is not below its own."""
+        return {KEY_HOLDER: self._helper(cohort, KEY_HOLDER, tape)}
+
+    def _helper(self, cohort: Cohort, who: PartyId, tape: RandomTape) -> LinkedParty[object]:
         if self._keys is None:
             raise LocalError("keys", None, "the key holder needs its private keys")
         if cohort.threshold < (least := self.resolve_threshold(cohort.size)):
@@ -110,10 +124,13 @@ class Paillier(Backend):
                 "cohort.threshold", cohort.threshold, f"this key holder opens no sum over less than {least}"
             )
         holder = KeyHolder(cohort, self._keys)
-        return {KEY_HOLDER: LinkedParty.helper(holder, cohort, self._keys.link, tape)}
+        return self._linked_helper(holder, cohort, self._keys.link, tape)
 
     def _helper_keys(self) -> Mapping[PartyId, bytes]:
         return {KEY_HOLDER: self._pinned().link}
+
+    def _parameters(self) -> Mapping[str, object]:
+        return {"public": hashlib.sha256(self._pinned().encode()).hexdigest()}
 
     def _pinned(self) -> KeyHolderPublic:
         if self.public is None:

@@ -22,11 +22,13 @@ class KeyHolder(StateMachine):
 
     result: None = None
     transitions: ClassVar[Mapping[tuple[str, str], str]] = {("ready", DECRYPT): "_on_request"}
+    saved: ClassVar[tuple[str, ...]] = ("_entered",)
 
     def __init__(self, cohort: Cohort, keys: KeyHolderKeys) -> None:
         super().__init__("ready")
         self._cohort = cohort
         self._keys = keys
+        self._entered = False
         self._ciphertexts = Packing.of(cohort, keys.encryption.public.bits).ciphertexts(cohort.length)
 
     @property
@@ -43,12 +45,18 @@ class KeyHolder(StateMachine):
             reason = f"asks for a sum over {counted} clients; the threshold is {cohort.threshold}"
             raise PeerError(message.sender, message.phase, reason)
         # Entered before anything is decrypted: a request that fails from here on is not tried again.
-        if not self._keys.log.enter(cohort.session, cohort.round):
+        if not self._keys.log.enter(cohort.session, cohort.round) and not self.replaying:
             reason = f"a sum of round {cohort.round} of this session has been opened before"
             raise PeerError(message.sender, message.phase, reason)
+        self._entered = True
         self.state = "answered"
         opened = OpenedSum(key.decrypt_many(request.ciphertexts)).encode(key.public)
         return [Message(cohort.session, cohort.round, OPENED, KEY_HOLDER, SERVER, opened)]
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        super().restore(state)
+        if self._entered:  # the log may be older than this party
+            self._keys.log.enter(self._cohort.session, self._cohort.round)
 
     def __repr__(self) -> str:
         return f"KeyHolder(round {self._cohort.round}, state {self.state!r})"

@@ -22,6 +22,9 @@ from mpc.errors import DecodeError, LocalError
 from mpc.ring import Ring
 from secagg.cohort import MAX_BITS, MAX_MEMBERS, MAX_SUM_BITS, MIN_BITS, Cohort, sum_bits
 
+# All slots of a vector stand in one integer at a time. GMP's hold 2^37 bits, and end the process beyond that.
+MAX_STREAM_BITS = 1 << 36
+
 
 @dataclass(frozen=True, slots=True)
 class Packing:
@@ -49,8 +52,13 @@ class Packing:
 
     @classmethod
     def of(cls, cohort: Cohort, modulus_bits: int) -> Packing:
-        """How the vectors of a cohort are packed: slots with room for the sum over all its members."""
-        return cls(cohort.bits, cohort.size, modulus_bits)
+        """How the vectors of a cohort are packed: slots with room for the sum over all its members.
+
+        ``LocalError`` for vectors that are too long (see :meth:`ciphertexts`).
+        """
+        packing = cls(cohort.bits, cohort.size, modulus_bits)
+        packing.ciphertexts(cohort.length)
+        return packing
 
     @property
     def max_entry(self) -> int:
@@ -68,9 +76,13 @@ class Packing:
         return (self.modulus_bits - 1) // self.slot_bits
 
     def ciphertexts(self, length: int) -> int:
-        """How many plaintexts, and so ciphertexts, hold a vector of ``length`` ≥ 1 entries."""
-        if length < 1:
-            raise LocalError("length", length, "must be at least 1")
+        """How many plaintexts, and so ciphertexts, hold a vector of ``length`` ≥ 1 entries.
+
+        ``LocalError`` for a length that is not to be had: 2^36 bits of slots is the most.
+        """
+        most = MAX_STREAM_BITS // self.slot_bits
+        if not 1 <= length <= most:
+            raise LocalError("length", length, f"must be from 1 to {most}, at {self.slot_bits} bits a slot")
         return -(-length // self.slots)
 
     def pack(self, vector: NDArray[np.signedinteger[Any]]) -> list[mpz]:

@@ -12,6 +12,7 @@ from gmpy2 import mpz
 
 from mpc.errors import AbortError, DecodeError
 from mpc.party import Message
+from mpc.snapshot import Kind, record
 from mpc.tape import RandomTape
 from secagg.checks.base import Check
 from secagg.cohort import Cohort
@@ -42,6 +43,7 @@ class PaillierServer(RoundServer[EncryptedInput]):
         (OPENED, OPENED): "_on_opened_sum",
     }
     closings: ClassVar[Mapping[str, str]] = {INPUT: "_inputs_closed", CHECK: "_proofs_closed"}
+    saved: ClassVar[tuple[str, ...]] = ("_product", "_pads", "_counted")
 
     def __init__(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape, key: PublicKey) -> None:
         super().__init__(cohort, checks, tape, INPUT)
@@ -51,6 +53,9 @@ class PaillierServer(RoundServer[EncryptedInput]):
         self._product: list[mpz] = []
         self._pads: list[mpz] = []
         self._counted: tuple[int, ...] = ()
+
+    def kinds(self) -> tuple[Kind, ...]:
+        return (*super().kinds(), record(EncryptedInput), Kind(type(mpz()), int, mpz))
 
     def expire(self) -> list[Message]:
         # Not among the closings: those may also be brought about by what clients send.

@@ -51,6 +51,7 @@ class Aggregator(StateMachine):
         ("opened", RELAY): "_on_late",
         ("opened", DECIDE): "_on_late",
     }
+    saved: ClassVar[tuple[str, ...]] = ("_sum", "_pending", "_judged", "_counted", "_discarded", "_entered")
 
     def __init__(self, cohort: Cohort, index: int, key: AggregatorKey) -> None:
         super().__init__("collecting")
@@ -62,6 +63,7 @@ class Aggregator(StateMachine):
         self._judged: set[int] = set()
         self._counted: set[int] = set()
         self._discarded: set[int] = set()
+        self._entered = False
 
     @property
     def id(self) -> PartyId:
@@ -123,8 +125,9 @@ class Aggregator(StateMachine):
         asked = frozenset(SumRequest.decode(message.payload, self.cohort.size).clients)
         self._check_request(message, asked)
         # Noted before anything is given away: a request that fails from here on is not tried again.
-        if not self._key.log.enter(self.cohort.session, self.cohort.round):
+        if not self._key.log.enter(self.cohort.session, self.cohort.round) and not self.replaying:
             raise self._refuse(message, "asks for a sum of a round that has been served before")
+        self._entered = True
         # A decision may be overtaken by the request, or lost. The request says the same thing.
         for client in asked - self._counted:
             self._count(client)
@@ -150,6 +153,11 @@ class Aggregator(StateMachine):
     def _on_late(self, message: Message) -> list[Message]:
         """What the server sent before it asked for the sum, and what came after: it changes nothing."""
         return []
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        super().restore(state)
+        if self._entered:  # the log may be older than this party
+            self._key.log.enter(self.cohort.session, self.cohort.round)
 
     def _to_server(self, phase: str, payload: bytes) -> Message:
         return Message(self.cohort.session, self.cohort.round, phase, self.id, SERVER, payload)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Self, TypeVar
 
 from mpc.cost import LinkCost
 from mpc.errors import LocalError
 from mpc.leakage import Leakage
-from mpc.party import Party, PartyId, Role
+from mpc.party import PartyId, Role, Saveable
 from mpc.tape import RandomTape, SystemTape
 from secagg.backend import Backend
 from secagg.checks.base import Check
 from secagg.client import Vector
 from secagg.cohort import Cohort
 from secagg.link import LinkedParty
+from secagg.parts import DEFAULT_MESSAGE_BYTES
 from secagg.sharing.aggregator import Aggregator
 from secagg.sharing.client import SharingClient
 from secagg.sharing.keys import AggregatorKey, AggregatorPublicKey, check_public_keys
@@ -48,6 +50,7 @@ class SecretSharing(Backend):
     * ``threshold``: no aggregator sums over fewer clients, as a fraction of the cohort or a count.
     * ``public_keys``: of the aggregators, in order: all that clients and the server need.
     * ``private_keys``: of the aggregators, where one process plays all of them.
+    * ``max_message_bytes``: see :class:`Backend`.
 
     With no keys at all, ``setup()`` makes them. A client's upload is 8 · length bytes, and 64 more for each
     further aggregator, because every share but the first is sent as the seed that it is expanded from.
@@ -88,8 +91,9 @@ class SecretSharing(Backend):
         *,
         public_keys: Sequence[AggregatorPublicKey] | None = None,
         private_keys: Sequence[AggregatorKey] | None = None,
+        max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
     ) -> None:
-        super().__init__(threshold)
+        super().__init__(threshold, max_message_bytes=max_message_bytes)
         whole = isinstance(aggregators, int) and not isinstance(aggregators, bool)
         if not whole or not MIN_AGGREGATORS <= aggregators <= MAX_AGGREGATORS:
             raise LocalError(
@@ -116,15 +120,30 @@ class SecretSharing(Backend):
             return self
         source = tape or SystemTape()
         keys = [AggregatorKey.generate(source) for _ in range(self.aggregators)]
-        return type(self)(self.aggregators, self.threshold, private_keys=keys)
+        return type(self)(
+            self.aggregators, self.threshold, private_keys=keys, max_message_bytes=self.max_message_bytes
+        )
 
     def aggregator(
         self, cohort: Cohort, index: int, key: AggregatorKey, *, tape: RandomTape
-    ) -> Party[object]:
+    ) -> Saveable[object]:
         """One aggregator, from 0, where each runs in a process of its own.
 
         ``LocalError`` if ``key`` is not its private key, or the cohort's threshold is below this backend's.
         """
+        return self._linked_aggregator(cohort, index, key, tape)
+
+    def load_aggregator(
+        self, cohort: Cohort, index: int, key: AggregatorKey, data: bytes, *, tape: RandomTape
+    ) -> Saveable[object]:
+        """The aggregator whose ``dump()`` gave ``data``; see :meth:`load_client`."""
+        party = self._linked_aggregator(cohort, index, key, tape)
+        party.load(data)
+        return party
+
+    def _linked_aggregator(
+        self, cohort: Cohort, index: int, key: AggregatorKey, tape: RandomTape
+    ) -> LinkedParty[object]:
         whole = isinstance(index, int) and not isinstance(index, bool)
         if not whole or not 0 <= index < self.aggregators:
             raise LocalError("index", index, f"must be from 0 to {self.aggregators - 1}")
@@ -136,20 +155,24 @@ class SecretSharing(Backend):
             )
         if key.public != self.public_keys[index]:
             raise LocalError("key", key, f"is not the private half of public_keys[{index}]")
-        return LinkedParty.helper(Aggregator(cohort, index, key), cohort, key.link, tape)
+        return self._linked_helper(Aggregator(cohort, index, key), cohort, key.link, tape)
 
-    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Party[object]]:
+    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Saveable[object]]:
         """All aggregators; ``LocalError`` where their private keys are not here."""
+        return {who: self._helper(cohort, who, tape) for who in aggregator_ids(self.aggregators)}
+
+    def _helper(self, cohort: Cohort, who: PartyId, tape: RandomTape) -> LinkedParty[object]:
         if self._private is None:
             raise LocalError("private_keys", None, "a process that plays the aggregators needs their keys")
-        return {
-            who: self.aggregator(cohort, who.index, self._private[who.index], tape=tape)
-            for who in aggregator_ids(self.aggregators)
-        }
+        return self._linked_aggregator(cohort, who.index, self._private[who.index], tape)
 
     def _helper_keys(self) -> Mapping[PartyId, bytes]:
         ids = aggregator_ids(self.aggregators)
         return {who: key.link for who, key in zip(ids, self.public_keys, strict=True)}
+
+    def _parameters(self) -> Mapping[str, object]:
+        keys = b"".join(key.encode() for key in self.public_keys)
+        return {"public_keys": hashlib.sha256(keys).hexdigest()}
 
     def _client(
         self, cohort: Cohort, me: str, vector: Vector, checks: Sequence[Check], tape: RandomTape

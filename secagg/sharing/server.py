@@ -14,6 +14,7 @@ import numpy as np
 from mpc import field
 from mpc.errors import AbortError, DecodeError, PeerError
 from mpc.party import Message, PartyId, Role
+from mpc.snapshot import Kind, enumeration, record
 from mpc.tape import RandomTape
 from secagg.checks.base import Check, Rejection
 from secagg.checks.structural import Structural
@@ -64,6 +65,7 @@ class SharingServer(RoundServer[SharedInput]):
         VERDICT: "_verdicts_closed",
         SUM: "_sums_closed",
     }
+    saved: ClassVar[tuple[str, ...]] = ("_undecided", "_counted", "_summed", "_garbled", "_total")
 
     def __init__(
         self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape, aggregators: Sequence[PartyId]
@@ -75,6 +77,9 @@ class SharingServer(RoundServer[SharedInput]):
         self._summed: set[PartyId] = set()
         self._garbled: dict[PartyId, str] = {}
         self._total = np.zeros(cohort.length, np.uint64)
+
+    def kinds(self) -> tuple[Kind, ...]:
+        return (*super().kinds(), enumeration(Fault), record(SharedInput))
 
     def receive(self, message: Message) -> list[Message]:
         if message.sender in self._aggregators:

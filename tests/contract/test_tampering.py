@@ -45,6 +45,9 @@ CHANGES: dict[str, Callable[[Message], list[Message]]] = {
     "sender out of range": lambda m: [replace(m, sender=PartyId(m.sender.role, 77))],
     "sender's role": lambda m: [replace(m, sender=PartyId(Role.KEY_HOLDER, m.sender.index))],
     "receiver": lambda m: [replace(m, receiver=PartyId(m.receiver.role, m.receiver.index + 1))],
+    "part": lambda m: [replace(m, part=m.part + 1)],
+    "parts": lambda m: [replace(m, parts=m.parts + 1)],
+    "all of it": lambda m: [replace(m, part=0, parts=1) if m.parts > 1 else replace(m, part=1, parts=2)],
     "removed": lambda m: [],
 }
 SILENT = {"removed", "receiver"}  # nothing arrives where it was due

@@ -128,15 +128,17 @@ class TestOneClientBothAliveAndDead:
             gone = set() if index in alive_to else {self.VICTIM}
             told[index] = tuple(sorted(set(range(self.N)) - gone))
             answer = ask(index, "consistency", SurvivorSet(told[index]).encode(self.N))
-            tags[index] = dict(ConsistencyTags.decode(answer.payload, index, told[index]).tags)
+            peers = [peer for peer in told[index] if peer != index]
+            found = bytes(ConsistencyTags.decode(answer.payload, len(peers)).tags)
+            tags[index] = {peer: found[16 * place :][:16] for place, peer in enumerate(peers)}
         shares: dict[str, dict[int, np.ndarray]] = {"seed": {}, "key": {}}
         for index in range(self.N):
             relayed = {i: tags[i][index] for i in told[index] if i != index and index in tags[i]}
             try:
-                answer = ask(index, "unmask", RelayedTags(relayed).encode(self.N))
+                answer = ask(index, "unmask", RelayedTags(relayed).encode(range(self.N)))
             except PeerError:
                 continue
-            revealed = UnmaskShares.decode(answer.payload, self.N)
+            revealed = UnmaskShares.decode(answer.payload, range(self.N))
             place = revealed.dealers.index(self.VICTIM)
             shares["seed" if index in alive_to else "key"][index + 1] = revealed.shares[place]
         victim = clients[client_id(self.VICTIM)]._inner

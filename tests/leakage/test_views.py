@@ -64,9 +64,7 @@ def masked_vectors(run: Run) -> list[bytes]:
 
 def shares_of_peers(run: Run) -> list[bytes]:
     """All that a masking client hears of others, opened: their shares, as it holds them."""
-    return [
-        field.to_bytes(held.reshape(-1)) for c in run.clients.values() for d, held in c.kept if d != c.index
-    ]
+    return [held for c in run.clients.values() for dealer, held in c.kept.items() if dealer != c.index]
 
 
 def boxes_taken_for_shares(run: Run) -> list[bytes]:
@@ -161,10 +159,10 @@ SHAPES = {"plain": (6, 100), "masking": (9, 2000), "sharing": (200, 40), "pailli
 class KeepsShares(MaskingClient):
     """Remembers the shares that it held, which an honest client forgets once it has used them."""
 
-    kept: list[tuple[int, np.ndarray]]
+    kept: dict[int, bytes]
 
     def _on_relayed_tags(self, message: Message) -> list[Message]:
-        self.kept = [(dealer, shares.copy()) for dealer, shares in self._held.items()]
+        self.kept = dict(self._held)
         return super()._on_relayed_tags(message)
 
 
@@ -176,7 +174,7 @@ def run(make: Any, rig: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Cal
         clients: dict[int, Any] = {}
 
         def keep(self: Masking, *arguments: Any) -> MaskingClient:
-            client = KeepsShares(*arguments)
+            client = KeepsShares(*arguments, self.tolerance)
             clients[client.index] = client
             return client
 

@@ -240,6 +240,45 @@ class Chatters(Scripted):
         return [greeting(self.id.index)]
 
 
+def in_parts(first: Message, parts: int) -> list[Message]:
+    return [replace(first, part=part, parts=parts) for part in range(parts)]
+
+
+def test_parts_in_a_row_are_one_message() -> None:
+    """As many messages as the bound lets through, each in 50 parts, and one more."""
+    bound = 16 * 2 * len(PHASES)
+    server = Scripted(SERVER)
+    sent = [part for _ in range(bound + 1) for part in in_parts(greeting(0), 50)]
+    transcript = network(server, Scripted(client_id(0), sent)).run()
+    assert len(server.heard) == 50 * bound
+    assert [record.fate for record in transcript.records].count("dropped") == 50
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda number: [replace(greeting(0), part=number, parts=2**32 - 1)],
+        lambda number: [replace(greeting(0), part=0, parts=2)],
+        lambda number: in_parts(greeting(0), 3)[::-1],
+        lambda number: [message("first", client_id(number % 2 + 1), SERVER)],
+        lambda number: [message("first", client_id(0), client_id(0))],
+    ],
+    ids=["one part after the other", "first parts", "backwards", "in others' names", "to itself"],
+)
+def test_a_liar_that_never_stops_is_silenced_whatever_it_sends(lie: Callable[[int], list[Message]]) -> None:
+    class Endless(Scripted):
+        def expire(self) -> list[Message]:
+            self.deadlines += 1
+            return lie(self.deadlines)
+
+    bound = 16 * 4 * len(PHASES)
+    liar = Endless(client_id(0))
+    others = [Scripted(client_id(1)), Scripted(client_id(2))]
+    transcript = network(Scripted(SERVER), liar, *others).run()
+    assert bound <= len(transcript.records) <= bound + 6
+    assert liar.deadlines <= bound + 2
+
+
 def test_a_party_that_never_stops_speaking_is_silenced() -> None:
     server = Scripted(SERVER, answers={"first": [message("second", SERVER, client_id(0))]})
     transcript = network(server, Chatters(client_id(0)), Scripted(client_id(1))).run()

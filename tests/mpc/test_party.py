@@ -14,9 +14,11 @@ from mpc.errors import DecodeError, LocalError, PeerError
 from mpc.party import SERVER, Message, Party, PartyId, Role, StateMachine, client_id, overhead
 from mpc.wire import Reader
 
+numbers = st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2, unique=True).map(sorted)
 party_ids = st.builds(PartyId, st.sampled_from(Role), st.integers(0, 2**32 - 1))
 messages = st.builds(
-    Message,
+    lambda numbers, **fields: Message(**fields, part=numbers[0], parts=numbers[1]),
+    numbers=st.just([0, 1]) | numbers,
     session=st.binary(min_size=16, max_size=16),
     round=st.integers(0, 2**32 - 1),
     phase=st.text(st.characters(max_codepoint=127), max_size=30),
@@ -87,8 +89,27 @@ def test_other_versions_and_roles_are_refused() -> None:
         Message.decode(data)
 
 
+def test_the_header_is_part_of_the_wire() -> None:
+    """Written out by hand: version, session, round, phase, sender, receiver, part and parts, length."""
+    header = b"\1" + bytes(range(16)) + b"\7\0\0\0" + b"\5phase" + b"\1\3\0\0\0" + b"\2\0\0\0\0"
+    payload = b"\7\0\0\0" + b"payload"
+    assert EXAMPLE.encode() == header + b"\0\0\0\0\1\0\0\0" + payload + b"\3tag"
+    part = replace(EXAMPLE, part=258, parts=65536)
+    assert part.encode() == header + b"\2\1\0\0\0\0\1\0" + payload + b"\3tag"
+
+
+@pytest.mark.parametrize(
+    ("part", "parts"), [(0, 0), (1, 1), (1, 0), (5, 5), (2**32 - 1, 1), (2**32 - 1, 2**32 - 1)]
+)
+def test_parts_that_cannot_be_are_refused(part: int, parts: int) -> None:
+    with pytest.raises(DecodeError, match=f"part {part} of {parts}: parts are numbered from 0"):
+        Message.decode(replace(EXAMPLE, part=part, parts=parts).encode())
+
+
 def test_messages_are_frozen_and_do_not_show_their_content() -> None:
     assert repr(EXAMPLE) == "Message(phase, round 7, client 3 to server, <7 bytes>)"
+    part = replace(EXAMPLE, part=1, parts=3)
+    assert repr(part) == "Message(phase, round 7, client 3 to server, part 1 of 3, <7 bytes>)"
     with pytest.raises(FrozenInstanceError):
         EXAMPLE.round = 8  # type: ignore[misc]
 

@@ -119,6 +119,9 @@ def test_usages_are_numbered_once_and_keep_their_numbers() -> None:
         "CONSISTENCY": 16,
         "GRAPH": 17,
         "MERKLE_TREE": 18,
+        "LISTING": 19,
+        "DEALING": 20,
+        "SHARE_COMMITMENT": 21,
     }
 
 

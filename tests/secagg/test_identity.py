@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mpc.errors import DecodeError, LocalError
 from mpc.prg import Usage
 from mpc.tape import SeededTape
+from secagg.cohort import Cohort
 from secagg.identity import Identity, Roster, check_identity, load_identity, save_identity, verify
 from secagg.plain import InsecurePlain
 
@@ -270,3 +271,28 @@ class TestRoster:
     def test_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(LocalError, match="cannot be read"):
             Roster.load(tmp_path / "roster.json", CHIEF.public)
+
+
+class TestCohortsOfARoster:
+    @pytest.fixture
+    def cohort(self, rig: SimpleNamespace) -> Cohort:
+        return replace(rig.cohort(InsecurePlain(), 2, 3, 8), members=("ana", "bo"))
+
+    def test_one_with_the_rosters_keys(self, cohort: Cohort) -> None:
+        roster = Roster.signed({**KEYS, "cy": OTHER.public}, CHIEF)
+        roster.check_cohort(replace(cohort, identities=roster.identities(cohort.members)))
+
+    def test_one_with_a_key_of_the_servers_own(self, cohort: Cohort) -> None:
+        roster = Roster.signed(KEYS, CHIEF)
+        with pytest.raises(LocalError, match=r"cohort.identities is \['bo'\]"):
+            roster.check_cohort(replace(cohort, identities=(ANA.public, OTHER.public)))
+
+    def test_one_that_pins_nobody(self, cohort: Cohort) -> None:
+        with pytest.raises(LocalError, match=r"cohort.identities is .none."):
+            Roster.signed(KEYS, CHIEF).check_cohort(cohort)
+
+    def test_one_with_a_stranger(self, cohort: Cohort) -> None:
+        with pytest.raises(LocalError, match="'bo': is not on the roster"):
+            Roster.signed({"ana": ANA.public}, CHIEF).check_cohort(
+                replace(cohort, identities=(ANA.public, BO.public))
+            )

@@ -100,6 +100,7 @@ def test_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
             seal(wrong, b"", b"", SeededTape(b""))
         with pytest.raises(LocalError, match="32 bytes"):
             BoxKey(wrong)
+    assert sealed.MAX_PLAINTEXT_BYTES == 2**36 - 32  # of AES-GCM under one nonce
     monkeypatch.setattr(sealed, "MAX_PLAINTEXT_BYTES", 10)
     seal(KEY.public, b"", bytes(10), SeededTape(b""))
     with pytest.raises(LocalError, match=r"len\(plaintext\) is 11: must be at most 10"):

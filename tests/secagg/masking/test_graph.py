@@ -60,6 +60,18 @@ def test_neighbours_stand_next_to_each_other_on_the_circle(
         assert all(member in graph.neighbours(neighbour) for neighbour in found)
 
 
+@pytest.mark.parametrize("degree", [2, 6, 40])
+def test_holders_are_the_neighbours_and_the_member_itself(degree: int) -> None:
+    members = list(range(3, 63, 2))
+    graph = Graph.harary(members, degree, SEED)
+    table = graph.all_holders()
+    for rank, member in enumerate(members):
+        holders = graph.holders(member)
+        assert holders == tuple(sorted({member, *graph.neighbours(member)}))
+        assert [members[holder] for holder in table[rank]] == list(holders)
+    assert table.shape == (30, min(degree, 29) + 1)
+
+
 @pytest.mark.parametrize("count", [2, 3, 4, 7])
 def test_the_complete_graph(count: int) -> None:
     members = list(range(1, 3 * count, 3))

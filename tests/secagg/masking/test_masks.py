@@ -12,8 +12,9 @@ from mpc.party import Role
 from mpc.prg import Keystream
 from mpc.ring import add_masks
 from secagg import Masking
-from secagg.masking import keys
+from secagg.masking import Tolerance, keys
 from secagg.masking.client import MaskingClient
+from tests.secagg.masking.setting import Kept
 
 N, LENGTH = 5, 4000
 EXTREMES = {
@@ -24,22 +25,11 @@ EXTREMES = {
 }
 
 
-class Kept(Masking):
-    """Masking whose clients can be looked into after the round."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clients: dict[int, MaskingClient] = {}
-
-    def _client(self, *arguments: Any) -> MaskingClient:
-        client = super()._client(*arguments)
-        self.clients[client.index] = client
-        return client
-
-
-def masked_inputs(rig: SimpleNamespace, vector: np.ndarray, **named: Any) -> tuple[Kept, Any, list[Any]]:
+def masked_inputs(
+    rig: SimpleNamespace, vector: np.ndarray, *, tolerance: Tolerance | None = None, **named: Any
+) -> tuple[Kept, Any, list[Any]]:
     """The backend, the cohort, and each client's masked input as lanes of the ring."""
-    backend = Kept()
+    backend = Kept(tolerance=tolerance)
     outcome = rig.play(backend, [vector] * N, keep_payloads=True, **named)
     ring = outcome.cohort.ring
     packed = {
@@ -50,27 +40,30 @@ def masked_inputs(rig: SimpleNamespace, vector: np.ndarray, **named: Any) -> tup
     return backend, outcome.cohort, [ring.unpack(packed[index], LENGTH) for index in range(N)]
 
 
-def pairwise(backend: Kept, cohort: Any, index: int) -> list[tuple[bytes, int]]:
+def dealing(client: MaskingClient) -> bytes:
+    return client._listing.dealing(client._dealers)
+
+
+def pairwise(backend: Kept, index: int) -> list[tuple[bytes, int]]:
+    """Key and sign of each mask that a client has in common with a neighbour."""
     client = backend.clients[index]
     agreement = keys.Agreement(client._mask.private)
-    return [
-        (
-            keys.pairwise_mask_key(agreement.with_peer(other.mask_key), cohort.digest, index, peer),
-            keys.mask_sign(index, peer),
-        )
-        for peer, other in client._peers.items()
-        if peer != index
-    ]
+    found = []
+    for peer in set(client._holders) - {index}:
+        shared = agreement.with_peer(backend.clients[peer]._mask.public)
+        key = keys.pairwise_mask_key(shared, dealing(client), index, peer)
+        found.append((key, keys.mask_sign(index, peer)))
+    return found
 
 
 def views(rig: SimpleNamespace, vector: np.ndarray, **named: Any) -> dict[str, bytes]:
     """What is left of a masked input for a server with different knowledge."""
     backend, cohort, inputs = masked_inputs(rig, vector, **named)
     ring, index = cohort.ring, 2
+    client = backend.clients[index]
     without_pairwise, without_self = inputs[index].copy(), inputs[index].copy()
-    add_masks(without_pairwise, [(key, -sign) for key, sign in pairwise(backend, cohort, index)])
-    seed = backend.clients[index]._self_seed
-    add_masks(without_self, [(keys.self_mask_key(seed, cohort.digest, index), -1)])
+    add_masks(without_pairwise, [(key, -sign) for key, sign in pairwise(backend, index)])
+    add_masks(without_self, [(keys.self_mask_key(client._self_seed, dealing(client), index), -1)])
     difference = inputs[0] - inputs[1]
     return {
         "as it arrives": ring.pack(inputs[index]),
@@ -80,9 +73,10 @@ def views(rig: SimpleNamespace, vector: np.ndarray, **named: Any) -> dict[str, b
     }
 
 
+@pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("name", EXTREMES)
-def test_every_view_is_uniform(rig: SimpleNamespace, name: str) -> None:
-    for what, data in views(rig, EXTREMES[name]).items():
+def test_every_view_is_uniform(rig: SimpleNamespace, name: str, sparse: bool) -> None:
+    for what, data in views(rig, EXTREMES[name], tolerance=rig.spared if sparse else None).items():
         assert rig.is_uniform(data), what
 
 
@@ -107,7 +101,7 @@ def both_self_masks_known(rig: SimpleNamespace) -> bytes:
     backend, cohort, inputs = masked_inputs(rig, EXTREMES["high"])
     difference = inputs[0] - inputs[1]
     for index, sign in ((0, -1), (1, 1)):
-        add_masks(difference, [(key, sign * own) for key, own in pairwise(backend, cohort, index)])
+        add_masks(difference, [(key, sign * own) for key, own in pairwise(backend, index)])
     return cohort.ring.pack(difference)
 
 
@@ -168,7 +162,8 @@ def test_the_sum_of_all_masked_inputs_is_uniform_until_it_is_unmasked(rig: Simpl
     assert rig.is_uniform(cohort.ring.pack(total))
 
 
-def test_no_key_is_used_twice(rig: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sparse", [False, True])
+def test_no_key_is_used_twice(rig: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, sparse: bool) -> None:
     """Every key that a client derives in a round is new, but that peers meet in their common ones."""
     derived: list[tuple[bytes, str]] = []
     genuine = keys.derive_key
@@ -179,11 +174,11 @@ def test_no_key_is_used_twice(rig: SimpleNamespace, monkeypatch: pytest.MonkeyPa
         return key
 
     monkeypatch.setattr(keys, "derive_key", spy)
-    rig.play(Masking(), rig.vectors(N, 3, 16)).require_exact()
+    rig.play(Masking(tolerance=rig.spared if sparse else None), rig.vectors(N, 3, 16)).require_exact()
     by_usage: dict[str, list[bytes]] = {}
     for key, usage in derived:
         by_usage.setdefault(usage, []).append(key)
-    pairs = N * (N - 1) // 2
+    pairs = N * (2 if sparse else N - 1) // 2
     # Both ends of a pair derive its mask; both ends of a direction its seal; client and server the rest.
     assert {usage: (len(found), len(set(found))) for usage, found in by_usage.items()} == {
         "PAIRWISE_MASK": (2 * pairs, pairs),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc import field
-from mpc.errors import DecodeError, LocalError
-from mpc.party import overhead
+from mpc.errors import DecodeError
 from mpc.ring import Ring
 from mpc.tape import SeededTape
-from secagg import Masking
-from secagg.cohort import KEY_BYTES
-from secagg.link import TAG_BYTES
 from secagg.masking import keys
 from secagg.masking.messages import (
+    COMMITTED_BYTES,
     DEALT_BYTES,
     LIMBS,
+    RELAYED_BYTES,
     SEALED_BYTES,
     SHARE_BYTES,
     ConsistencyTags,
@@ -37,7 +34,8 @@ from secagg.masking.messages import (
 )
 
 N = 11
-DIGEST = bytes(range(32))
+DIGEST, ROOT = bytes(range(32)), bytes(range(32, 64))
+HOLDERS = tuple(range(2, 2 + 3 * N, 3))  # of somebody's shares, in a larger cohort
 subsets = st.sets(st.integers(0, N - 1)).map(lambda found: tuple(sorted(found)))
 
 
@@ -54,31 +52,49 @@ def shares(rows: int) -> np.ndarray:
     return field.expand(bytes(16), rows * LIMBS).reshape(rows, LIMBS)
 
 
-@given(listed=subsets, signed=st.booleans())
-def test_key_lists(listed: tuple[int, ...], signed: bool) -> None:
-    message = KeyList(DIGEST, {index: advertisement(index, signed) for index in listed})
-    data = message.encode(N, signed)
-    assert KeyList.decode(data, N, signed) == message
+@given(listed=subsets, shown=subsets, proof=st.integers(0, 9), signed=st.booleans())
+def test_key_lists(listed: tuple[int, ...], shown: tuple[int, ...], proof: int, signed: bool) -> None:
+    keys_shown = {index: advertisement(index, signed) for index in shown}
+    message = KeyList(DIGEST, ROOT, listed, keys_shown, blob(32 * proof))
+    data = message.encode(N)
+    asked: list[Any] = []
+
+    def holders(*known: Any) -> tuple[int, ...]:
+        asked.append(known)
+        return shown
+
+    assert KeyList.decode(data, N, signed, holders) == message
+    assert asked == [(DIGEST, ROOT, listed)]
     each = 128 if signed else 64
-    assert len(data) == KeyList.size(N, len(listed), signed) == 32 + 2 + each * len(listed)
+    assert len(data) == KeyList.size(N, len(shown), proof, signed) == 64 + 2 + each * len(shown) + 32 * proof
 
 
-@given(listed=subsets.filter(lambda found: len(found) > 0), data=st.data())
-def test_sealed_shares(listed: tuple[int, ...], data: st.DataObject) -> None:
-    sender = data.draw(st.sampled_from(listed))
-    boxes = {index: blob(SEALED_BYTES, index) for index in listed if index != sender}
-    encoded = SealedShares(blob(32, "commitment"), boxes).encode()
-    assert SealedShares.decode(encoded, sender, listed) == SealedShares(blob(32, "commitment"), boxes)
-    assert len(encoded) == SealedShares.size(len(listed)) == 32 + 96 * (len(listed) - 1)
+@given(holders=st.integers(1, N))
+def test_sealed_shares(holders: int) -> None:
+    committed = blob(COMMITTED_BYTES * holders, "committed")
+    sealed = blob(SEALED_BYTES * (holders - 1), "sealed")
+    encoded = SealedShares(blob(32, "commitment"), committed, sealed).encode()
+    assert SealedShares.decode(encoded, holders) == SealedShares(blob(32, "commitment"), committed, sealed)
+    assert len(encoded) == SealedShares.size(holders) == 32 + 32 * holders + 96 * (holders - 1)
 
 
-@given(dealers=subsets.filter(lambda found: len(found) > 0), data=st.data())
-def test_relayed_shares(dealers: tuple[int, ...], data: st.DataObject) -> None:
-    receiver = data.draw(st.sampled_from(dealers))
-    boxes = {index: blob(SEALED_BYTES, index) for index in dealers if index != receiver}
-    encoded = RelayedShares(dealers, boxes).encode(N)
-    assert RelayedShares.decode(encoded, N, receiver) == RelayedShares(dealers, boxes)
-    assert len(encoded) == RelayedShares.size(N, len(dealers)) == 2 + 96 * (len(dealers) - 1)
+@given(dealers=subsets, neighbours=subsets)
+def test_relayed_shares(dealers: tuple[int, ...], neighbours: tuple[int, ...]) -> None:
+    common = sorted(set(dealers).intersection(neighbours))
+    parts = {index: (blob(32, "committed", index), blob(SEALED_BYTES, index)) for index in common}
+    encoded = RelayedShares(dealers, b"".join(map(b"".join, parts.values()))).encode(N)
+    found = RelayedShares.decode(encoded, N)
+    assert found.dealers == dealers
+    assert {dealer: tuple(map(bytes, rest)) for dealer, *rest in found.by_dealer(neighbours)} == parts
+    assert len(encoded) == RelayedShares.size(N, len(common)) == 2 + 128 * len(common)
+
+
+@pytest.mark.parametrize("neighbours", [(0, 1), (0, 1, 4, 8), ()], ids=str)
+def test_relayed_shares_are_of_all_neighbours_that_dealt_and_of_nobody_else(neighbours: Any) -> None:
+    encoded = RelayedShares((1, 4, 8), blob(2 * RELAYED_BYTES)).encode(N)
+    assert [dealer for dealer, *_ in RelayedShares.decode(encoded, N).by_dealer((4, 8, 9))] == [4, 8]
+    with pytest.raises(DecodeError):
+        list(RelayedShares.decode(encoded, N).by_dealer(neighbours))
 
 
 @given(survivors=subsets)
@@ -88,63 +104,97 @@ def test_survivor_sets(survivors: tuple[int, ...]) -> None:
     assert len(data) == SurvivorSet.size(N) == 2
 
 
-@given(survivors=subsets.filter(lambda found: len(found) > 0), data=st.data())
-def test_consistency_tags(survivors: tuple[int, ...], data: st.DataObject) -> None:
-    sender = data.draw(st.sampled_from(survivors))
-    tags = {index: blob(16, index) for index in survivors if index != sender}
+@given(neighbours=st.integers(0, N))
+def test_consistency_tags(neighbours: int) -> None:
+    tags = blob(16 * neighbours)
     encoded = ConsistencyTags(tags).encode()
-    assert ConsistencyTags.decode(encoded, sender, survivors).tags == tags
-    assert len(encoded) == ConsistencyTags.size(len(survivors)) == 16 * (len(survivors) - 1)
+    assert ConsistencyTags.decode(encoded, neighbours).tags == tags
+    assert len(encoded) == ConsistencyTags.size(neighbours) == 16 * neighbours
 
 
-@given(senders=subsets)
-def test_relayed_tags(senders: tuple[int, ...]) -> None:
-    message = RelayedTags({index: blob(16, index) for index in senders})
-    data = message.encode(N)
-    assert RelayedTags.decode(data, N) == message
-    assert len(data) == RelayedTags.size(N, len(senders)) == 2 + 16 * len(senders)
+@given(places=subsets)
+def test_relayed_tags(places: tuple[int, ...]) -> None:
+    message = RelayedTags({HOLDERS[place]: blob(16, place) for place in places})
+    data = message.encode(HOLDERS)
+    assert RelayedTags.decode(data, HOLDERS) == message
+    assert len(data) == RelayedTags.size(len(HOLDERS), len(places)) == 2 + 16 * len(places)
+    assert data[:2] == sum(1 << place for place in places).to_bytes(2, "little")
 
 
-@given(dealers=subsets)
-def test_unmask_shares(dealers: tuple[int, ...]) -> None:
+@given(places=subsets)
+def test_unmask_shares(places: tuple[int, ...]) -> None:
+    dealers = tuple(HOLDERS[place] for place in places)
     message = UnmaskShares(dealers, shares(len(dealers)))
-    data = message.encode(N)
-    found = UnmaskShares.decode(data, N)
+    data = message.encode(HOLDERS)
+    found = UnmaskShares.decode(data, HOLDERS)
     assert found.dealers == dealers
     assert np.array_equal(found.shares, message.shares)
-    assert len(data) == UnmaskShares.size(N, len(dealers)) == 2 + 40 * len(dealers)
+    assert len(data) == UnmaskShares.size(len(HOLDERS), len(dealers)) == 2 + 40 * len(dealers)
+    assert data[:2] == sum(1 << place for place in places).to_bytes(2, "little")
+
+
+def test_unmask_shares_show_no_share() -> None:
+    assert repr(UnmaskShares((0,), shares(1))) == "UnmaskShares(dealers=(0,), shares=<secret>)"
 
 
 def test_sizes_on_the_wire() -> None:
     assert (LIMBS, SHARE_BYTES, DEALT_BYTES, SEALED_BYTES) == (5, 40, 80, 96)
+    assert (COMMITTED_BYTES, RELAYED_BYTES) == (32, 128)
     assert (KeyAdvertisement.size(), KeyAdvertisement.size(signed=True)) == (64, 128)
+
+
+def test_a_leaf_holds_whose_keys_they_are_and_the_signature() -> None:
+    for signed in (False, True):
+        one = advertisement(3, signed)
+        assert one.leaf(0x0102) == b"\2\1\0\0" + one.encode()
+    assert len(advertisement(3, signed=True).leaf(3)) == 4 + 128
+
+
+def whole_relay(data: bytes) -> RelayedShares:
+    """As a client with neighbours 1 and 8 reads it."""
+    found = RelayedShares.decode(data, N)
+    list(found.by_dealer((1, 8)))
+    return found
+
+
+def listing(data: bytes, signed: bool = False) -> KeyList:
+    """As a client with the first two of those listed for holders, and three hashes due, reads it."""
+    found = KeyList.decode(data, N, signed, lambda digest, root, listed: listed[:2])
+    if len(found.proof) != 96:
+        raise DecodeError("a proof of another length")
+    return found
 
 
 DECODERS: dict[str, tuple[Any, Any]] = {
     "advertisement": (KeyAdvertisement.decode, lambda m: m.encode()),
     "signed advertisement": (lambda data: KeyAdvertisement.decode(data, True), lambda m: m.encode()),
-    "key list": (lambda data: KeyList.decode(data, N), lambda m: m.encode(N)),
-    "signed key list": (lambda data: KeyList.decode(data, N, True), lambda m: m.encode(N, True)),
-    "sealed": (lambda data: SealedShares.decode(data, 1, (0, 1, 4)), lambda m: m.encode()),
-    "relayed": (lambda data: RelayedShares.decode(data, N, 4), lambda m: m.encode(N)),
+    "key list": (listing, lambda m: m.encode(N)),
+    "signed key list": (lambda data: listing(data, True), lambda m: m.encode(N)),
+    "sealed": (lambda data: SealedShares.decode(data, 3), lambda m: m.encode()),
+    "relayed": (whole_relay, lambda m: m.encode(N)),
     "survivors": (lambda data: SurvivorSet.decode(data, N), lambda m: m.encode(N)),
-    "tags": (lambda data: ConsistencyTags.decode(data, 1, (0, 1, 4)), lambda m: m.encode()),
-    "relayed tags": (lambda data: RelayedTags.decode(data, N), lambda m: m.encode(N)),
-    "shares": (lambda data: UnmaskShares.decode(data, N), lambda m: m.encode(N)),
+    "tags": (lambda data: ConsistencyTags.decode(data, 2), lambda m: bytes(m.encode())),
+    "relayed tags": (lambda data: RelayedTags.decode(data, HOLDERS), lambda m: m.encode(HOLDERS)),
+    "shares": (lambda data: UnmaskShares.decode(data, HOLDERS), lambda m: m.encode(HOLDERS)),
 }
+
+
+def key_list(listed: tuple[int, ...], signed: bool = False) -> bytes:
+    shown = {index: advertisement(index, signed) for index in listed[:2]}
+    return KeyList(DIGEST, ROOT, listed, shown, blob(96)).encode(N)
+
+
 EXAMPLES = {
     "advertisement": advertisement(0).encode(),
     "signed advertisement": advertisement(0, signed=True).encode(),
-    "signed key list": KeyList(DIGEST, {index: advertisement(index, True) for index in (0, 9)}).encode(
-        N, True
-    ),
-    "key list": KeyList(DIGEST, {index: advertisement(index) for index in (0, 3, 10)}).encode(N),
-    "sealed": SealedShares(bytes(32), {0: bytes(96), 4: bytes(96)}).encode(),
-    "relayed": RelayedShares((1, 4, 8), {1: bytes(96), 8: bytes(96)}).encode(N),
+    "signed key list": key_list((0, 9), signed=True),
+    "key list": key_list((0, 3, 10)),
+    "sealed": SealedShares(bytes(32), bytes(96), bytes(192)).encode(),
+    "relayed": RelayedShares((1, 4, 8), bytes(256)).encode(N),
     "survivors": SurvivorSet((0, 5)).encode(N),
-    "tags": ConsistencyTags({0: blob(16, 0), 4: blob(16, 4)}).encode(),
-    "relayed tags": RelayedTags({0: blob(16, 0), 10: blob(16, 10)}).encode(N),
-    "shares": UnmaskShares((2, 7), shares(2)).encode(N),
+    "tags": ConsistencyTags(blob(32)).encode(),
+    "relayed tags": RelayedTags({HOLDERS[0]: blob(16, 0), HOLDERS[10]: blob(16, 10)}).encode(HOLDERS),
+    "shares": UnmaskShares((HOLDERS[2], HOLDERS[7]), shares(2)).encode(HOLDERS),
 }
 
 
@@ -176,7 +226,7 @@ def test_a_share_that_is_no_field_element_is_refused(word: int) -> None:
     data = bytearray(EXAMPLES["shares"])
     data[2:10] = word.to_bytes(8, "little")
     with pytest.raises(DecodeError):
-        UnmaskShares.decode(bytes(data), N)
+        UnmaskShares.decode(bytes(data), HOLDERS)
 
 
 @pytest.mark.parametrize(("bits", "length"), [(19, 5), (16, 4), (18, 1), (33, 7)])
@@ -215,48 +265,6 @@ def test_sealing_is_bound_to_both_ends_and_the_round() -> None:
     for arguments in wrong:
         with pytest.raises(DecodeError, match="a sealed share does not open"):
             keys.unseal(*arguments)
-
-
-@pytest.mark.parametrize("signed", [False, True])
-def test_declared_cost_is_the_table_of_the_specification(rig: SimpleNamespace, signed: bool) -> None:
-    n, length = 10, 1000
-    identities = tuple(blob(32, f"identity {index}") for index in range(n)) if signed else ()
-    cohort = rig.cohort(Masking(), n, length, 16, identities=identities)
-    cost = Masking().cost(cohort)
-    assert cost.rounds == 5
-    signature = 64 if signed else 0
-    bitmap, packed = 2, -(-cohort.sum_bits * length // 8)
-    expected = {
-        ("advertise-keys", "CLIENT"): 64 + signature + KEY_BYTES + signature,
-        ("share-keys", "SERVER"): 32 + bitmap + (64 + signature) * n,
-        ("share-keys", "CLIENT"): 32 + 96 * (n - 1),
-        ("masked-input", "SERVER"): bitmap + 96 * (n - 1),
-        ("masked-input", "CLIENT"): packed,
-        ("consistency", "SERVER"): bitmap,
-        ("consistency", "CLIENT"): 16 * (n - 1),
-        ("unmask", "SERVER"): bitmap + 16 * (n - 1),
-        ("unmask", "CLIENT"): bitmap + 40 * n,
-    }
-    found = {(link.phase, link.sender.name): link.size for link in cost.links}
-    assert found == {
-        (phase, sender): size + overhead(phase, TAG_BYTES) for (phase, sender), size in expected.items()
-    }
-
-
-@pytest.mark.parametrize(
-    ("threshold", "members", "complaint"),
-    [
-        (0.5, 10, "threshold is 0.5: must be more than half of the 10 clients"),
-        (5, 10, "threshold is 5: must be more than half of the 10 clients"),
-        (0.01, 5, "threshold is 0.01: must be more than half of the 5 clients"),
-        (11, 10, "threshold is 11: must be at most the cohort's 10 clients"),
-    ],
-)
-def test_thresholds_that_would_open_a_client_are_refused(
-    threshold: float, members: int, complaint: str
-) -> None:
-    with pytest.raises(LocalError, match=complaint):
-        Masking(threshold).resolve_threshold(members)
 
 
 def test_a_consistency_tag_is_bound_to_both_ends_the_round_and_the_sets() -> None:

@@ -7,16 +7,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from mpc.errors import PeerError
+from mpc import merkle
 from mpc.party import SERVER, Message, client_id
 from mpc.prg import Usage
 from mpc.tape import SeededTape
 from secagg import Cohort, Masking
 from secagg.identity import SIGNATURE_BYTES, Identity
-from secagg.link import Link
 from secagg.masking import keys
 from secagg.masking.messages import KeyAdvertisement, KeyList
 
@@ -40,89 +38,82 @@ def advertise(
     return KeyAdvertisement(channel, mask, signer.sign(usage, content))
 
 
-Forge = Callable[[Cohort, Identity], KeyAdvertisement]
-# What stands in the list in place of what the victim advertised; the identity is the victim's.
+Forge = Callable[[Cohort, int, Identity], KeyAdvertisement]
+# What stands in the list in place of what a victim advertised: its index, and its identity.
 FORGERIES: dict[str, Forge] = {
-    "the server's keys, unsigned": lambda cohort, own: replace(
-        advertise(cohort, VICTIM, STRANGER), signature=bytes(SIGNATURE_BYTES)
+    "the server's keys, unsigned": lambda cohort, victim, own: replace(
+        advertise(cohort, victim, STRANGER), signature=bytes(SIGNATURE_BYTES)
     ),
-    "the server's keys, signed by it": lambda cohort, own: advertise(cohort, VICTIM, STRANGER),
-    "the server's keys under the genuine signature": lambda cohort, own: replace(
-        advertise(cohort, VICTIM, STRANGER, label="server's"),
-        signature=advertise(cohort, VICTIM, own).signature,
+    "the server's keys, signed by it": lambda cohort, victim, own: advertise(cohort, victim, STRANGER),
+    "the server's keys under the genuine signature": lambda cohort, victim, own: replace(
+        advertise(cohort, victim, STRANGER, label="server's"),
+        signature=advertise(cohort, victim, own).signature,
     ),
-    "one key replaced": lambda cohort, own: replace(
-        advertise(cohort, VICTIM, own), mask_key=advertise(cohort, VICTIM, own, label="server's").mask_key
+    "one key replaced": lambda cohort, victim, own: replace(
+        advertise(cohort, victim, own), mask_key=advertise(cohort, victim, own, label="server's").mask_key
     ),
-    "keys swapped": lambda cohort, own: KeyAdvertisement(
-        (genuine := advertise(cohort, VICTIM, own)).mask_key, genuine.channel_key, genuine.signature
+    "keys swapped": lambda cohort, victim, own: KeyAdvertisement(
+        (genuine := advertise(cohort, victim, own)).mask_key, genuine.channel_key, genuine.signature
     ),
-    "of another round": lambda cohort, own: advertise(replace(cohort, round=2), VICTIM, own),
-    "of another session": lambda cohort, own: advertise(replace(cohort, session=bytes(16)), VICTIM, own),
-    "of another model": lambda cohort, own: advertise(replace(cohort, model_hash=bytes(32)), VICTIM, own),
-    "of another threshold": lambda cohort, own: advertise(replace(cohort, threshold=5), VICTIM, own),
-    "signed for another usage": lambda cohort, own: advertise(cohort, VICTIM, own, Usage.LINK_GREETING),
-    "signed for another place": lambda cohort, own: advertise(cohort, 5, own),
+    "of another round": lambda cohort, victim, own: advertise(replace(cohort, round=2), victim, own),
+    "of another session": lambda cohort, victim, own: advertise(
+        replace(cohort, session=bytes(16)), victim, own
+    ),
+    "of another model": lambda cohort, victim, own: advertise(
+        replace(cohort, model_hash=bytes(32)), victim, own
+    ),
+    "of another threshold": lambda cohort, victim, own: advertise(replace(cohort, threshold=5), victim, own),
+    "signed for another usage": lambda cohort, victim, own: advertise(
+        cohort, victim, own, Usage.LINK_GREETING
+    ),
+    "signed for another place": lambda cohort, victim, own: advertise(cohort, victim + 1, own),
 }
 
 
 class TestClient:
-    def enter(self, rig: SimpleNamespace, cohort: Cohort) -> tuple[Any, Link, dict[int, KeyAdvertisement]]:
-        """A client that has advertised, the server's end of its link, and an honest key list."""
-        identities = rig.identities(N)
-        party: Any = Masking().client(
-            cohort, f"c{ME}", np.ones(5, np.int64), identity=identities[ME], tape=SeededTape(b"me")
-        )
-        (first,) = party.start()
-        link = Link(
-            cohort,
-            client_id(ME),
-            rig.link_key,
-            bytes(first.payload[:32]),
-            serves=True,
-            tape=SeededTape(b"link"),
-        )
-        listed = {index: advertise(cohort, index, identities[index]) for index in range(N)}
-        listed[ME] = KeyAdvertisement.decode(first.payload[32 + SIGNATURE_BYTES :], signed=True)
-        return party, link, listed
-
-    def send(self, party: Any, link: Link, cohort: Cohort, payload: bytes) -> list[Message]:
-        message = Message(cohort.session, cohort.round, "share-keys", SERVER, client_id(ME), payload)
-        return party.receive(link.close(message))
-
-    def test_an_honest_list_is_taken(self, rig: SimpleNamespace) -> None:
-        cohort = signed_cohort(rig)
-        party, link, listed = self.enter(rig, cohort)
-        payload = KeyList(cohort.digest, listed).encode(N, signed=True)
-        assert len(self.send(party, link, cohort, payload)) == 1
-
     @pytest.mark.parametrize("name", FORGERIES)
     def test_a_forged_advertisement_is_refused_by_the_members_name(
-        self, rig: SimpleNamespace, name: str
+        self, rig: SimpleNamespace, rooms: Callable[..., Any], graph: str, name: str
     ) -> None:
-        cohort = signed_cohort(rig)
-        party, link, listed = self.enter(rig, cohort)
-        listed[VICTIM] = FORGERIES[name](cohort, rig.identities(N)[VICTIM])
-        payload = KeyList(cohort.digest, listed).encode(N, signed=True)
-        with pytest.raises(PeerError, match="the keys listed for c4 are not signed by c4") as caught:
-            self.send(party, link, cohort, payload)
-        assert (caught.value.party, caught.value.phase) == (SERVER, "share-keys")
-        assert party._inner.state == "refused"
+        """Though it stands under the root that everybody is shown."""
+        room = rooms(graph, signed=True)
+        identities = rig.identities(room.n)
+        victim = room.alter(lambda index, _: FORGERIES[name](room.cohort, index, identities[index]))
+        reason = f"the keys listed for c{victim} are not signed by c{victim}"
+        room.refuses("share-keys", room.key_list(), reason)
+
+    def test_what_the_member_signed_is_taken(
+        self, rig: SimpleNamespace, rooms: Callable[..., Any], graph: str
+    ) -> None:
+        """The forgeries above fail for what is wrong with them, not for the way they are made."""
+        room = rooms(graph, signed=True)
+        identities = rig.identities(room.n)
+        room.alter(lambda index, _: advertise(room.cohort, index, identities[index], label="genuine"))
+        assert len(room.send("share-keys", room.key_list())) == 1
 
     @pytest.mark.parametrize("source", [0, ME, 5])
-    def test_another_members_advertisement_in_its_place(self, rig: SimpleNamespace, source: int) -> None:
-        cohort = signed_cohort(rig)
-        party, link, listed = self.enter(rig, cohort)
-        listed[VICTIM] = listed[source]
-        with pytest.raises(PeerError, match="the keys listed for c4 are not signed by c4"):
-            self.send(party, link, cohort, KeyList(cohort.digest, listed).encode(N, signed=True))
+    def test_another_members_advertisement_in_its_place(
+        self, rooms: Callable[..., Any], graph: str, source: int
+    ) -> None:
+        room = rooms(graph, signed=True)
+        genuine = room.listed[source]
+        victim = room.alter(lambda *_: genuine, unless=[source])
+        room.refuses("share-keys", room.key_list(), f"the keys listed for c{victim} are not signed by")
 
-    def test_a_list_without_signatures(self, rig: SimpleNamespace) -> None:
-        cohort = signed_cohort(rig)
-        party, link, listed = self.enter(rig, cohort)
-        bare = {index: replace(one, signature=b"") for index, one in listed.items()}
-        with pytest.raises(PeerError, match="ends after"):
-            self.send(party, link, cohort, KeyList(cohort.digest, bare).encode(N))
+    @pytest.mark.parametrize("forged", [bytes(SIGNATURE_BYTES), "another's"])
+    def test_my_own_keys_under_another_signature(
+        self, rooms: Callable[..., Any], graph: str, forged: Any
+    ) -> None:
+        """The others would stop at it."""
+        room = rooms(graph, signed=True)
+        signature = room.listed[0].signature if forged == "another's" else forged
+        room.show({**room.listed, room.me: replace(room.mine, signature=signature)})
+        room.refuses("share-keys", room.key_list(), "the keys listed for c2 are not signed by c2")
+
+    def test_a_list_without_signatures(self, rooms: Callable[..., Any], graph: str) -> None:
+        room = rooms(graph, signed=True)
+        room.show({index: replace(one, signature=b"") for index, one in room.listed.items()})
+        room.refuses("share-keys", room.key_list(), "ends after|a Merkle proof")
 
 
 def in_phase(phase: str, change: Callable[[Message], bytes]) -> Callable[[Message], list[Message]]:
@@ -137,7 +128,7 @@ class TestServer:
         cohort, identities = signed_cohort(rig), rig.identities(N)
 
         def lie(message: Message) -> bytes:
-            return FORGERIES[name](cohort, identities[VICTIM]).encode()
+            return FORGERIES[name](cohort, VICTIM, identities[VICTIM]).encode()
 
         liars = {VICTIM: in_phase("advertise-keys", lie)}
         outcome = rig.play(Masking(), rig.vectors(N, 5, 16), identities=identities, liars=liars)
@@ -160,11 +151,13 @@ def in_the_middle(rig: SimpleNamespace, signed: bool) -> Any:
     """A server that puts its own keys in the place of one client's, in what it sends to the others."""
 
     def lie(message: Message) -> bytes:
-        listed = KeyList.decode(message.payload, N, signed)
+        if message.receiver == client_id(VICTIM):
+            return bytes(message.payload)
+        found = KeyList.decode(message.payload, N, signed, lambda digest, root, listed: listed)
         own = advertise(rig.cohort(Masking(), N, 5, 16), VICTIM, STRANGER)
-        forged = own if signed else replace(own, signature=b"")
-        found = {**listed.keys} if message.receiver == client_id(VICTIM) else {**listed.keys, VICTIM: forged}
-        return KeyList(listed.digest, found).encode(N, signed)
+        shown = {**found.keys, VICTIM: own if signed else replace(own, signature=b"")}
+        root = merkle.root([one.leaf(index) for index, one in sorted(shown.items())])
+        return replace(found, keys=shown, root=root).encode(N)
 
     return rig.play(
         Masking(),

@@ -146,7 +146,9 @@ def test_the_cost_needs_no_keys() -> None:
     cohort = Cohort(bytes(16), 0, tuple(f"c{i}" for i in range(100)), 67, 10**5, 16, bytes(32))
     cost = Paillier().cost(cohort)
     # 23 bits a slot, 133 slots in 3,071 bits, 752 ciphertexts of 768 bytes; header, tag and greeting.
-    assert cost.sent_by_each(Role.CLIENT, 100) == 752 * 768 + 32 + (1 + 16 + 4 + 16 + 10 + 4 + 1) + 28 + 32
+    assert (
+        cost.sent_by_each(Role.CLIENT, 100) == 752 * 768 + 32 + (1 + 16 + 4 + 16 + 10 + 8 + 4 + 1) + 28 + 32
+    )
 
 
 def test_the_same_tape_gives_the_same_bytes(new_lab: Callable[[], Any]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +15,8 @@ from numpy.typing import NDArray
 from mpc.errors import DecodeError, LocalError
 from mpc.tape import SeededTape
 from secagg.cohort import Cohort, sum_bits
+from secagg.paillier import Paillier
+from secagg.paillier import packing as packing_module
 from secagg.paillier.packing import Packing
 from secagg.paillier.private import generate
 
@@ -165,6 +170,31 @@ def test_what_is_not_a_row_of_signed_integers_is_refused() -> None:
     for call in (lambda: packing.pack(row([])), lambda: packing.ciphertexts(0)):
         with pytest.raises(LocalError, match=r"^length is 0"):
             call()
+
+
+def test_no_more_slots_than_an_integer_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each party refuses a cohort of longer vectors when it is made, and not halfway."""
+    assert Packing(16, 3, 512).ciphertexts(2**36 // 18) == 2**36 // 18 // 28 + 1
+    with pytest.raises(
+        LocalError, match="length is 3817748708: must be from 1 to 3817748707, at 18 bits a slot"
+    ):
+        Packing(16, 3, 512).ciphertexts(2**36 // 18 + 1)
+    monkeypatch.setattr(packing_module, "MAX_STREAM_BITS", 18 * 100)
+    backend = Paillier(insecure_key_bits=256).setup(SeededTape(b"keys"))
+    link_key = SeededTape(b"link").read(32)
+    server_key = X25519PrivateKey.from_private_bytes(link_key).public_key().public_bytes_raw()
+    for length, complaint in ((100, None), (101, "length is 101: must be from 1 to 100, at 18 bits a slot")):
+        cohort = Cohort(bytes(16), 0, ("a", "b", "c"), 2, length, 16, server_key)
+        for act in (
+            lambda cohort: backend.client(
+                cohort, "a", np.zeros(cohort.length, np.int8), tape=SeededTape(b"")
+            ),
+            lambda cohort: backend.server(cohort, link_key=link_key, tape=SeededTape(b"")),
+            lambda cohort: backend.helpers(cohort, tape=SeededTape(b"")),
+            lambda cohort: backend.cost(cohort),
+        ):
+            with nullcontext() if complaint is None else pytest.raises(LocalError, match=complaint):
+                act(cohort)
 
 
 def test_unpack_refuses_what_count_vectors_cannot_add_up_to() -> None:
