@@ -5,11 +5,59 @@ Whatever decodes encodes back to the same bytes; everything else raises ``Decode
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mpc.errors import DecodeError, LocalError
+
+
+@dataclass(frozen=True, slots=True)
+class Subset(Collection[int]):
+    """Some of the indices 0 … size - 1, a bit each; iterates in ascending order.
+
+    ``bitmap``: as it travels, lowest index in the lowest bit.
+    """
+
+    bitmap: bytes
+    size: int
+
+    @classmethod
+    def of(cls, indices: Collection[int], size: int) -> Subset:
+        """``LocalError`` for an index outside range(size). A subset of this size is returned as it is."""
+        if isinstance(indices, Subset) and indices.size == size:
+            return indices
+        if indices and not 0 <= min(indices) <= max(indices) < size:
+            outside = min(indices) if min(indices) < 0 else max(indices)
+            raise LocalError("index", outside, f"must be from 0 to {size - 1}")
+        bits = np.zeros(size, np.uint8)
+        bits[list(indices)] = 1
+        return cls(np.packbits(bits, bitorder="little").tobytes(), size)
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Shape (size,): true for what is in it."""
+        bits = np.unpackbits(np.frombuffer(self.bitmap, np.uint8), bitorder="little")
+        return bits[: self.size].view(bool)
+
+    def indices(self) -> npt.NDArray[np.int64]:
+        """What is in it, ascending."""
+        return np.flatnonzero(self.mask())
+
+    def __contains__(self, index: object) -> bool:
+        if not isinstance(index, int | np.integer) or not 0 <= index < self.size:
+            return False
+        return bool(self.bitmap[int(index) >> 3] >> (int(index) & 7) & 1)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices().tolist())
+
+    def __len__(self) -> int:
+        return int(self.mask().sum())
+
+    def __repr__(self) -> str:
+        return f"Subset({len(self)} of {self.size})"
 
 
 class Writer:
@@ -62,12 +110,7 @@ class Writer:
 
     def members(self, indices: Collection[int], size: int) -> Writer:
         """A subset of range(size) as a bitmap of ceil(size / 8) bytes, lowest index in the lowest bit."""
-        if indices and not 0 <= min(indices) <= max(indices) < size:
-            outside = min(indices) if min(indices) < 0 else max(indices)
-            raise LocalError("index", outside, f"must be from 0 to {size - 1}")
-        bits = np.zeros(size, np.uint8)
-        bits[list(indices)] = 1
-        self._parts.append(np.packbits(bits, bitorder="little").tobytes())
+        self._parts.append(Subset.of(indices, size).bitmap)
         return self
 
     def finish(self) -> bytes:
@@ -116,12 +159,16 @@ class Reader:
         except UnicodeDecodeError:
             raise DecodeError("text that is not ASCII") from None
 
-    def members(self, size: int) -> tuple[int, ...]:
-        """A subset of range(size), ascending; a bit beyond ``size`` is refused."""
-        bits = np.unpackbits(np.frombuffer(self.view((size + 7) // 8), np.uint8), bitorder="little")
-        if bits[size:].any():
+    def subset(self, size: int) -> Subset:
+        """A subset of range(size); a bit beyond ``size`` is refused."""
+        bitmap = self.fixed((size + 7) // 8)
+        if size % 8 and bitmap[-1] >> size % 8:
             raise DecodeError(f"a bitmap over {size} members has a bit set beyond them")
-        return tuple(map(int, np.flatnonzero(bits)))
+        return Subset(bitmap, size)
+
+    def members(self, size: int) -> tuple[int, ...]:
+        """The same, as its indices in ascending order."""
+        return tuple(self.subset(size))
 
     def rest(self) -> memoryview:
         """Everything that is left."""

@@ -17,8 +17,8 @@ from mpc.errors import DecodeError, LocalError, PeerError
 from mpc.party import Message
 from mpc.prg import Usage, equal
 from mpc.snapshot import Kind
-from mpc.subset import Subset
 from mpc.tape import RandomTape
+from mpc.wire import Subset
 from secagg.checks.base import Check
 from secagg.client import RoundClient, Vector
 from secagg.cohort import Cohort
@@ -106,12 +106,12 @@ class MaskingClient(RoundClient):
     # Round 1: ShareKeys.
 
     def _on_key_list(self, message: Message) -> list[Message]:
-        def holders(digest: bytes, root: bytes, listed: tuple[int, ...]) -> tuple[int, ...]:
+        def holders(digest: bytes, root: bytes, listed: Subset) -> tuple[int, ...]:
             if digest != self.cohort.digest:
                 what = "session, round, members or model hash differ"
                 raise self._refuse(message, f"its key list is for another cohort: {what}")
             everybody = self._subset(range(self.cohort.size))
-            self._check_set(message, self._subset(listed), "key list", everybody)
+            self._check_set(message, listed, "key list", everybody)
             try:
                 self._listing = Listing(self.cohort, self._tolerance, listed, root)
             except LocalError as error:
@@ -126,7 +126,7 @@ class MaskingClient(RoundClient):
         return [self._to_server(SHARE, self._sealed_shares().encode())]
 
     def _check_keys(self, message: Message, listed: KeyList) -> None:
-        ranks = np.searchsorted(listed.listed, list(listed.keys)).tolist()
+        ranks = np.searchsorted(self._listing.listed.indices(), list(listed.keys)).tolist()
         shown = zip(ranks, listed.keys.items(), strict=True)
         leaves = {rank: advertisement.leaf(index) for rank, (index, advertisement) in shown}
         merkle.verify(listed.root, leaves, len(listed.listed), listed.proof)

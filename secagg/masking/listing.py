@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from mpc.prg import Usage, tag
 from mpc.snapshot import Kind, record
-from mpc.subset import Subset
-from mpc.wire import Writer
+from mpc.wire import Subset, Writer
 from secagg.cohort import DIGEST_BYTES, Cohort
 from secagg.masking.graph import Graph
 from secagg.masking.parameters import GraphParameters, Tolerance

@@ -18,7 +18,7 @@ from mpc import field, shamir
 from mpc.errors import DecodeError
 from mpc.merkle import HASH_BYTES
 from mpc.ring import Ring
-from mpc.wire import Reader, Writer
+from mpc.wire import Reader, Subset, Writer
 from secagg.checks.messages import CHECK_PHASE
 from secagg.cohort import DIGEST_BYTES, KEY_BYTES
 from secagg.identity import SIGNATURE_BYTES
@@ -46,7 +46,7 @@ SEALED_BYTES = DEALT_BYTES + SEAL_BYTES
 COMMITTED_BYTES = 2 * SHARE_COMMITMENT_BYTES
 RELAYED_BYTES = COMMITTED_BYTES + SEALED_BYTES
 Shares = NDArray[np.uint64]
-Holders = Callable[[bytes, bytes, tuple[int, ...]], Sequence[int]]
+Holders = Callable[[bytes, bytes, Subset], Sequence[int]]
 
 
 def bitmap_bytes(size: int) -> int:
@@ -98,7 +98,7 @@ class KeyList:
 
     digest: bytes
     root: bytes
-    listed: tuple[int, ...]
+    listed: Collection[int]
     keys: Mapping[int, KeyAdvertisement]
     proof: bytes | memoryview
 
@@ -117,7 +117,7 @@ class KeyList:
         """``holders``: root and listed members → whose advertisements follow."""
         reader = Reader(data)
         digest, root = reader.fixed(DIGEST_BYTES), reader.fixed(HASH_BYTES)
-        listed = reader.members(members)
+        listed = reader.subset(members)
         keys = {index: KeyAdvertisement.read(reader, signed) for index in holders(digest, root, listed)}
         return cls(digest, root, listed, keys, reader.rest())
 
@@ -153,7 +153,7 @@ class RelayedShares:
     """Server to client: who dealt shares, the receiver included; then for each neighbour among them, in
     order, its commitments to the receiver's shares, and the shares that it sealed to the receiver."""
 
-    dealers: tuple[int, ...]
+    dealers: Collection[int]
     boxes: bytes | memoryview
 
     @staticmethod
@@ -166,11 +166,11 @@ class RelayedShares:
     @classmethod
     def decode(cls, data: bytes | memoryview, members: int) -> RelayedShares:
         reader = Reader(data)
-        return cls(reader.members(members), reader.rest())
+        return cls(reader.subset(members), reader.rest())
 
     def by_dealer(self, neighbours: Collection[int]) -> Iterator[tuple[int, memoryview, memoryview]]:
         """(dealer, commitments, sealed) for each of those ``neighbours`` that dealt."""
-        dealers = sorted(set(self.dealers).intersection(neighbours))
+        dealers = [index for index in sorted(neighbours) if index in self.dealers]
         reader = Reader(self.boxes)
         for dealer in dealers:
             yield dealer, reader.view(COMMITTED_BYTES), reader.view(SEALED_BYTES)
@@ -201,7 +201,7 @@ class MaskedInput:
 class SurvivorSet:
     """Server to survivor: whose inputs are in the sum."""
 
-    survivors: tuple[int, ...]
+    survivors: Collection[int]
 
     @staticmethod
     def size(members: int) -> int:
@@ -213,7 +213,7 @@ class SurvivorSet:
     @classmethod
     def decode(cls, data: bytes | memoryview, members: int) -> SurvivorSet:
         reader = Reader(data)
-        survivors = reader.members(members)
+        survivors = reader.subset(members)
         reader.finish()
         return cls(survivors)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mpc import field, shamir
 from mpc.errors import AbortError, DecodeError
 from mpc.prg import equal
-from mpc.subset import Subset
+from mpc.wire import Subset
 from secagg.cohort import Cohort
 from secagg.masking import keys
 from secagg.masking.keys import SHARE_COMMITMENT_BYTES
@@ -37,8 +37,8 @@ class Recovery:
         advertised: Mapping[int, KeyAdvertisement],
         seed_commitments: Mapping[int, bytes],
         share_commitments: NDArray[np.uint8],
-        dealers: Sequence[int],
-        survivors: Sequence[int],
+        dealers: Collection[int],
+        survivors: Collection[int],
     ) -> None:
         """``share_commitments``: shape (members, holders of each, COMMITTED_BYTES)."""
         self._cohort = cohort

@@ -18,6 +18,7 @@ from mpc.prg import Usage
 from mpc.saving import put, take
 from mpc.snapshot import Kind, record
 from mpc.tape import RandomTape
+from mpc.wire import Subset
 from secagg.checks.base import Check
 from secagg.cohort import Cohort
 from secagg.identity import verify
@@ -97,7 +98,7 @@ class MaskingServer(RoundServer[MaskedInput]):
         self._key_check = keys.Agreement(tape.read(keys.SECRET_BYTES))
         self._keys: dict[int, KeyAdvertisement] = {}
         self._commitments: dict[int, bytes] = {}
-        self._dealers: tuple[int, ...] = ()
+        self._dealers = Subset.of((), cohort.size)
         self._survivors: tuple[int, ...] = ()
         self._sum = np.zeros(cohort.length, cohort.ring.lane)
 
@@ -159,7 +160,7 @@ class MaskingServer(RoundServer[MaskedInput]):
         members = self._listing.members
         holders = self._listing.holders[rank].tolist()
         shown = {members[holder]: self._keys[members[holder]] for holder in holders}
-        found = KeyList(self.cohort.digest, tree.root, members, shown, tree.proof(holders))
+        found = KeyList(self.cohort.digest, tree.root, self._listing.listed, shown, tree.proof(holders))
         return self._to(client_id(members[rank]), SHARE, found.encode(self.cohort.size))
 
     # Round 1: ShareKeys.
@@ -175,7 +176,7 @@ class MaskingServer(RoundServer[MaskedInput]):
 
     def _shares_closed(self) -> list[Message]:
         self._require(self._heard, "shared keys")
-        self._dealers = self._listing.core(sorted(self._heard))
+        self._dealers = Subset.of(self._listing.core(self._heard), self.cohort.size)
         self._require(self._dealers, "shared keys with enough others that did")
         self._collect(INPUT, self._dealers)
         dealt = self._listing.mask(self._dealers)

@@ -158,7 +158,7 @@ class TestOneClientBothAliveAndDead:
     def test_one_set_says_who_is_alive_and_nobody_can_be_both(self) -> None:
         """There is no list of dropouts to contradict the list of survivors."""
         request = SurvivorSet((0, 3, 3, 5))
-        assert SurvivorSet.decode(request.encode(8), 8).survivors == (0, 3, 5)
+        assert tuple(SurvivorSet.decode(request.encode(8), 8).survivors) == (0, 3, 5)
 
     @pytest.mark.parametrize("friends", range(N))
     def test_telling_clients_different_things_never_opens_both(
