@@ -10,24 +10,17 @@ import re
 from pathlib import Path
 
 from mpc.party import StateMachine
-from secagg.server import RoundServer
 
 SPECIFICATION = Path(__file__).parent / "spec.md"
-_BLOCK = re.compile(r"<!-- states of ([\w.]+) -->\n```mermaid\n.*?```\n", re.DOTALL)
+_BLOCK = re.compile(r"<!-- moves of ([\w.]+) -->\n```mermaid\n.*?```\n", re.DOTALL)
 
 
 def diagram(machine: type[StateMachine]) -> str:
-    """A Mermaid state diagram: an edge for each row of the table, with the phase of the message."""
-    edges = [f"[*] --> {_name(machine.initial)}"]
-    for (state, phase), (_, after) in machine.transitions.items():
-        if state != after or not issubclass(machine, RoundServer):
-            edges.append(f"{_name(state)} --> {_name(after)}: {phase}")
-    if issubclass(machine, RoundServer):
-        for state, (_, nexts) in machine.closings.items():
-            edges += [f"{_name(state)} --> {_name(after)}: all heard, or deadline" for after in nexts]
-    left = {edge.split(" --> ")[0] for edge in edges}
-    reached = {edge.split(" --> ")[1].split(":")[0] for edge in edges}
-    edges += [f"{state} --> [*]" for state in sorted(reached - left)]
+    """A Mermaid state diagram: an edge for each move, with what causes it."""
+    before, after = zip(*machine.moves, strict=True)
+    edges = [f"[*] --> {_name(state)}" for state in dict.fromkeys(before) if state not in after]
+    edges += [f"{_name(old)} --> {_name(new)}: {cause}" for (old, new), cause in machine.moves.items()]
+    edges += [f"{_name(state)} --> [*]" for state in dict.fromkeys(after) if state not in before]
     return "\n".join(["stateDiagram-v2", *(f"    {edge}" for edge in edges)]) + "\n"
 
 
@@ -37,7 +30,7 @@ def drawn(text: str) -> str:
     def draw(found: re.Match[str]) -> str:
         module, _, name = found[1].rpartition(".")
         machine = getattr(importlib.import_module(module), name)
-        return f"<!-- states of {found[1]} -->\n```mermaid\n{diagram(machine)}```\n"
+        return f"<!-- moves of {found[1]} -->\n```mermaid\n{diagram(machine)}```\n"
 
     return _BLOCK.sub(draw, text)
 

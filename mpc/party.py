@@ -180,17 +180,33 @@ class StateMachine(ABC):
     A pair that the table does not list raises ``PeerError``, and so do bytes that do not decode. After a
     ``PeerError`` the machine is in state ``refused`` and answers nothing more.
 
+    ``moves``: (state, next state) → what moves it: a phase, ``START`` or ``CLOSING``. No others are made; the
+    specification's diagrams are drawn from them.
+
     ``saved``: what of the attributes is state, and not what the constructor makes of public arguments and
     long-term keys; each class lists its own. ``replaying``: the message has been answered before.
     """
 
     REFUSED: ClassVar[str] = "refused"
+    START: ClassVar[str] = "start"
+    CLOSING: ClassVar[str] = "all heard, or the deadline"
     transitions: ClassVar[Mapping[tuple[str, str], str]]
-    saved: ClassVar[tuple[str, ...]] = ("state",)
+    moves: ClassVar[Mapping[tuple[str, str], str]]
+    saved: ClassVar[tuple[str, ...]] = ("_state",)
     replaying: bool = False
 
     def __init__(self, state: str) -> None:
-        self.state = state
+        self._state = state
+
+    @property
+    def state(self) -> str:
+        return self._state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        if state != self.REFUSED and (self._state, state) not in self.moves:
+            raise RuntimeError(f"{type(self).__name__} does not move from {self._state!r} to {state!r}")
+        self._state = state
 
     @property
     @abstractmethod

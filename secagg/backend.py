@@ -22,6 +22,7 @@ from secagg.identity import Identity, check_identity
 from secagg.link import LinkedParty, greeting_bytes, part_room
 from secagg.linkedserver import LinkedServer
 from secagg.parts import DEFAULT_MESSAGE_BYTES, check_message_bytes, count_parts
+from secagg.roundlog import RoundLog
 from secagg.server import Aggregate, RoundServer
 
 R = TypeVar("R")
@@ -70,6 +71,7 @@ class Backend(ABC):
         *,
         identity: Identity | None = None,
         checks: Sequence[Check] = (),
+        log: RoundLog | None = None,
         tape: RandomTape,
     ) -> Saveable[None]:
         """One client. ``vector``: signed integers, shape (cohort.length,), within ±cohort.max_entry.
@@ -77,10 +79,16 @@ class Backend(ABC):
         ``identity``: the client's signing key, if and only if the cohort pins identities: a client that has
         one takes no part in a round where nobody signs.
 
+        ``log``: the client's memory of the rounds that it took part in; ``LocalError`` for one that is in it.
+        Whoever starts a round again with the same vectors gets two sums, which differ by those in one alone.
+
         ``LocalError`` for a cohort whose threshold is below this backend's: whoever made the cohort, the
         client does not take part in a round that would open a sum over fewer than it has agreed to.
         """
-        return self._linked_client(cohort, me, vector, identity, checks, tape)
+        party = self._linked_client(cohort, me, vector, identity, checks, tape)
+        if log is not None and not log.enter(cohort.session, cohort.round):
+            raise LocalError("cohort.round", cohort.round, f"client {me!r} has taken part in it already")
+        return party
 
     def load_client(
         self,

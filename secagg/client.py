@@ -91,6 +91,10 @@ class OneShotClient(RoundClient):
     """A client that sends its input unasked, and then at most answers a challenge."""
 
     transitions: ClassVar[Mapping[tuple[str, str], str]] = {("sent", CHECK_PHASE): "_on_challenge"}
+    moves: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("ready", "sent"): RoundClient.START,
+        ("sent", "proved"): CHECK_PHASE,
+    }
     input_phase: ClassVar[str]
 
     def __init__(

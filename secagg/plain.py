@@ -40,6 +40,10 @@ class _PlainServer(RoundServer[NDArray[np.int64]]):
         (CHECK_PHASE, CHECK_PHASE): "_on_proofs",
     }
     closings: ClassVar[Mapping[str, str]] = {INPUT: "_inputs_closed", CHECK_PHASE: "_proofs_closed"}
+    moves: ClassVar[Mapping[tuple[str, str], str]] = dict.fromkeys(
+        ((INPUT, CHECK_PHASE), (INPUT, RoundServer.DONE), (CHECK_PHASE, RoundServer.DONE)),
+        RoundServer.CLOSING,
+    )
     saved: ClassVar[tuple[str, ...]] = ("_sum",)
 
     def __init__(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape) -> None:

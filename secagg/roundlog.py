@@ -1,4 +1,4 @@
-"""RoundLog: which rounds a helper has opened a sum of, and never opens again (spec section 9)."""
+"""RoundLog: which rounds a party has taken part in, and never does again (spec section 9)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class RoundLog:
-    """A key holder's or aggregator's memory, which goes with its long-term keys.
+    """A key holder's or aggregator's memory, which goes with its long-term keys; or a client's.
 
     Two sums of one round over different clients would differ by single vectors. The log lives in memory:
     a helper that stops saves ``entries()`` and starts again with them, or with new keys.

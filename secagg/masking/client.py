@@ -62,6 +62,15 @@ class MaskingClient(RoundClient):
         ("proved", CONSISTENCY): "_on_survivor_set",
         ("attested", UNMASK): "_on_relayed_tags",
     }
+    moves: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("ready", "advertised"): RoundClient.START,
+        ("advertised", "shared"): SHARE,
+        ("shared", "masked"): INPUT,
+        ("masked", "proved"): CHECK,
+        ("masked", "attested"): CONSISTENCY,
+        ("proved", "attested"): CONSISTENCY,
+        ("attested", "unmasked"): UNMASK,
+    }
     saved: ClassVar[tuple[str, ...]] = (
         *("_channel", "_mask", "_self_seed", "_listing", "_holders", "_channel_secrets", "_mask_secrets"),
         *("_dealers", "_survivors", "_held"),

@@ -72,6 +72,18 @@ class MaskingServer(RoundServer[MaskedInput]):
         CONSISTENCY: "_consistency_closed",
         UNMASK: "_unmask_closed",
     }
+    moves: ClassVar[Mapping[tuple[str, str], str]] = dict.fromkeys(
+        (
+            (ADVERTISE, SHARE),
+            (SHARE, INPUT),
+            (INPUT, CHECK),
+            (INPUT, CONSISTENCY),
+            (CHECK, CONSISTENCY),
+            (CONSISTENCY, UNMASK),
+            (UNMASK, RoundServer.DONE),
+        ),
+        RoundServer.CLOSING,
+    )
     saved: ClassVar[tuple[str, ...]] = (
         *("_keys", "_commitments", "_dealers", "_survivors", "_sum"),
         *("_listing", "_sealed", "_committed", "_alive", "_tags"),

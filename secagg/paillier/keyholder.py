@@ -22,6 +22,7 @@ class KeyHolder(StateMachine):
 
     result: None = None
     transitions: ClassVar[Mapping[tuple[str, str], str]] = {("ready", DECRYPT): "_on_request"}
+    moves: ClassVar[Mapping[tuple[str, str], str]] = {("ready", "answered"): DECRYPT}
     saved: ClassVar[tuple[str, ...]] = ("_entered",)
 
     def __init__(self, cohort: Cohort, keys: KeyHolderKeys) -> None:

@@ -43,6 +43,12 @@ class PaillierServer(RoundServer[EncryptedInput]):
         (OPENED, OPENED): "_on_opened_sum",
     }
     closings: ClassVar[Mapping[str, str]] = {INPUT: "_inputs_closed", CHECK: "_proofs_closed"}
+    moves: ClassVar[Mapping[tuple[str, str], str]] = {
+        (INPUT, CHECK): RoundServer.CLOSING,
+        (INPUT, OPENED): RoundServer.CLOSING,
+        (CHECK, OPENED): RoundServer.CLOSING,
+        (OPENED, RoundServer.DONE): OPENED,
+    }
     saved: ClassVar[tuple[str, ...]] = ("_product", "_pads", "_counted")
 
     def __init__(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape, key: PublicKey) -> None:

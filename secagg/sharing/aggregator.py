@@ -51,6 +51,7 @@ class Aggregator(StateMachine):
         ("opened", RELAY): "_on_late",
         ("opened", DECIDE): "_on_late",
     }
+    moves: ClassVar[Mapping[tuple[str, str], str]] = {("collecting", "opened"): OPEN}
     saved: ClassVar[tuple[str, ...]] = ("_sum", "_pending", "_judged", "_counted", "_discarded", "_entered")
 
     def __init__(self, cohort: Cohort, index: int, key: AggregatorKey) -> None:

@@ -65,6 +65,13 @@ class SharingServer(RoundServer[SharedInput]):
         VERDICT: "_verdicts_closed",
         SUM: "_sums_closed",
     }
+    moves: ClassVar[Mapping[tuple[str, str], str]] = {
+        (INPUT, CHECK): RoundServer.CLOSING,
+        (INPUT, VERDICT): RoundServer.CLOSING,
+        (CHECK, VERDICT): RoundServer.CLOSING,
+        (VERDICT, SUM): RoundServer.CLOSING,
+        (SUM, RoundServer.DONE): SUM,
+    }
     saved: ClassVar[tuple[str, ...]] = ("_undecided", "_counted", "_summed", "_garbled", "_total")
 
     def __init__(

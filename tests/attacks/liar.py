@@ -41,6 +41,7 @@ from secagg.masking.messages import (
     SurvivorSet,
     UnmaskShares,
 )
+from secagg.roundlog import RoundLog
 
 LENGTH = 5
 Keys = Mapping[int, KeyAdvertisement]
@@ -68,9 +69,12 @@ class Liar:
         *,
         signed: bool = False,
         models: Mapping[int, bytes] | None = None,
+        logs: Mapping[int, RoundLog] | None = None,
         **changes: Any,
     ) -> None:
-        """``models``: by client, the hash of the model that it was given; ``changes``: of the cohort."""
+        """``models``: by client, the hash of the model that it was given; ``logs``: by client, the rounds
+        that it took part in; ``changes``: of the cohort."""
+        self._logs = logs or {}
         self.n, self.backend, self.colluding = n, backend, frozenset(colluding)
         self.everybody = frozenset(range(n))
         identities = rig.identities(n) if signed else [None] * n
@@ -97,7 +101,8 @@ class Liar:
 
     def _greet(self, rig: SimpleNamespace, index: int, cohort: Any, identity: Any, tape: SeededTape) -> None:
         vector, size = self.vectors[index], greeting_bytes(cohort)
-        party = self.backend.client(cohort, f"c{index}", vector, identity=identity, tape=tape)
+        log = self._logs.get(index)
+        party = self.backend.client(cohort, f"c{index}", vector, identity=identity, log=log, tape=tape)
         first = bytes(party.start()[0].payload)
         self.links[index] = Link(
             cohort, client_id(index), rig.link_key, first[:32], serves=True, tape=SeededTape(b"server")

@@ -15,7 +15,7 @@ from mpc.party import Message
 from secagg import Masking
 from secagg.masking import Tolerance
 from secagg.masking.client import MaskingClient
-from secagg.masking.messages import CONSISTENCY, KEY, SEED, SurvivorSet, UnmaskShares, bitmap_bytes
+from secagg.masking.messages import CONSISTENCY, KEY, SEED, UNMASK, SurvivorSet, UnmaskShares, bitmap_bytes
 from tests.attacks.clients import SPARSE, ClientsOf
 from tests.attacks.liar import Liar, View
 from tests.attacks.opening import opened, secret
@@ -41,6 +41,8 @@ class TestBothLists:
 
     class TwoLists(MaskingClient):
         """Takes two lists, does not compare them, and serves both."""
+
+        moves: ClassVar = {**MaskingClient.moves, ("unmasked", "unmasked"): UNMASK}
 
         def _on_survivor_set(self, message: Message) -> list[Message]:
             payload, size = bytes(message.payload), bitmap_bytes(self.cohort.size)
@@ -94,6 +96,7 @@ class Forgetful(MaskingClient):
     """Answers a second survivor set and a second unmask message as it did the first."""
 
     transitions: ClassVar = {**MaskingClient.transitions, ("unmasked", CONSISTENCY): "_on_survivor_set"}
+    moves: ClassVar = {**MaskingClient.moves, ("unmasked", "attested"): CONSISTENCY}
 
     def _reveal(self) -> list[Message]:
         held = dict(self._held)

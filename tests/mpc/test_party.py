@@ -145,6 +145,10 @@ class Door(StateMachine):
         ("open", "push"): "_on_push",
         ("closed", "bell"): "_on_bell",
     }
+    moves: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("closed", "open"): "knock",
+        ("open", "closed"): "push",
+    }
 
     def __init__(self) -> None:
         super().__init__("closed")
