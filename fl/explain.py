@@ -29,7 +29,7 @@ CONTENT = {
     ("masking", "advertise-keys", Role.CLIENT, Role.SERVER): "two public keys: for sealing, and for masks",
     ("masking", "share-keys", Role.SERVER, Role.CLIENT): "everybody's public keys",
     ("masking", "share-keys", Role.CLIENT, Role.SERVER): (
-        "to each peer, sealed: a share of the masking key, and one of the self-mask seed"
+        "to each peer, sealed: a share of the self-mask seed and one of the masking key; commitments to them"
     ),
     ("masking", "masked-input", Role.SERVER, Role.CLIENT): "the shares that its peers have sealed to it",
     ("masking", "masked-input", Role.CLIENT, Role.SERVER): "its vector under masks that cancel in the sum",

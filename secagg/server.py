@@ -208,15 +208,19 @@ class RoundServer(StateMachine, Generic[C]):
     def _require(self, clients: Collection[int], what: str) -> None:
         """Abort unless at least the threshold of clients is left."""
         if len(clients) < self.cohort.threshold:
-            refused = {self.cohort.members[i]: why for i, why in self._refusals(clients).items()}
             raise AbortError(
                 f"{len(clients)} of {self.cohort.size} clients {what}; "
                 f"the threshold is {self.cohort.threshold}",
-                {
-                    "rejected": {name: why.reason for name, why in refused.items()},
-                    "checks": {name: why.check for name, why in refused.items()},
-                },
+                self._evidence(self._refusals(clients)),
             )
+
+    def _evidence(self, refusals: Mapping[int, Rejection]) -> dict[str, object]:
+        """Why clients were refused, and by which checks, by name."""
+        named = {self.cohort.members[index]: why for index, why in refusals.items()}
+        return {
+            "rejected": {name: why.reason for name, why in named.items()},
+            "checks": {name: why.check for name, why in named.items()},
+        }
 
     def _refusals(self, survivors: Collection[int]) -> dict[int, Rejection]:
         """Why clients are not among the survivors, where there is a reason other than silence."""

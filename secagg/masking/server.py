@@ -274,6 +274,12 @@ class MaskingServer(RoundServer[MaskedInput]):
 
     def _unmask_closed(self) -> list[Message]:
         self._require(self._heard, "answered the unmask request")
-        self._unmasking.run(self._sum, self._recovery.streams())
+        try:
+            streams = self._recovery.streams()
+        except AbortError as error:  # whose answers were refused may be why there are too few
+            liars = {index: why for index, why in self.rejected.items() if index in self._survivors}
+            evidence = self._evidence(liars) if liars else {}
+            raise AbortError(error.reason, {**error.evidence, **evidence}) from None
+        self._unmasking.run(self._sum, streams)
         del self._recovery
         return self._finish(self.cohort.ring.decode(self._sum), self._survivors)
