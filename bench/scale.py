@@ -66,7 +66,7 @@ def measure(clients: int, length: int, tolerance: Tolerance, signed: bool) -> di
 def table(rows: list[dict[str, Any]]) -> Table:
     shown = Table(title="Masking, malicious server: CPU time, bytes, memory")
     for _, title, _, _ in COLUMNS:
-        shown.add_column(title, justify="right")
+        shown.add_column(title, justify="right", overflow="fold")
     for row in rows:
         shown.add_row(*(format(row[key] * scale, form) for key, _, scale, form in COLUMNS))
     return shown

@@ -74,11 +74,11 @@ class Message:
 
     def header(self) -> bytes:
         """Everything but payload and tag; self-delimiting, so header ‖ payload is unambiguous."""
-        writer = Writer().u8(WIRE_VERSION).fixed(self.session, SESSION_BYTES).u32(self.round).text(self.phase)
-        for party in (self.sender, self.receiver):
-            writer.u8(party.role).u32(party.index)
-        writer.u32(self.part).u32(self.parts)
-        return writer.u32(len(self.payload)).finish()
+        writer = Writer().packed("B", WIRE_VERSION).fixed(self.session, SESSION_BYTES).packed("I", self.round)
+        sender, receiver = self.sender, self.receiver
+        ends = (sender.role, sender.index, receiver.role, receiver.index)
+        rest = (self.part, self.parts, len(self.payload))
+        return writer.text(self.phase).packed("BIBIIII", *ends, *rest).finish()
 
     def encode(self) -> bytes:
         return b"".join(self.pieces())

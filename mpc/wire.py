@@ -5,6 +5,7 @@ Whatever decodes encodes back to the same bytes; everything else raises ``Decode
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -85,6 +86,15 @@ class Writer:
 
     def u64(self, value: int) -> Writer:
         return self._unsigned(value, 8)
+
+    def packed(self, form: str, *values: int) -> Writer:
+        """Unsigned integers of the widths that ``form`` lists: B (8 bits), H (16), I (32) or Q (64)."""
+        try:
+            self._parts.append(struct.pack("<" + form, *values))
+        except struct.error:
+            for width, value in zip(form, values, strict=True):
+                self._unsigned(value, struct.calcsize("<" + width))
+        return self
 
     def fixed(self, data: bytes | memoryview, size: int) -> Writer:
         """Exactly ``size`` bytes, whose number the reader knows."""

@@ -254,6 +254,11 @@ class RelayedTags:
         tags = [self.tags[index] for index in sorted(self.tags)]
         return b"".join((_places(self.tags, holders), *tags))
 
+    @staticmethod
+    def encode_rows(makers: NDArray[np.bool_], tags: NDArray[np.uint8]) -> bytes:
+        """The same from tables. ``makers``: which of the holders; ``tags``: a row for each of them."""
+        return np.packbits(makers, bitorder="little").tobytes() + tags.tobytes()
+
     @classmethod
     def decode(cls, data: bytes | memoryview, holders: Sequence[int]) -> RelayedTags:
         reader = Reader(data)

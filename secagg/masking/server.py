@@ -255,14 +255,13 @@ class MaskingServer(RoundServer[MaskedInput]):
         return messages
 
     def _relay_tags(self, receiver: int, heard: NDArray[np.bool_]) -> Message:
-        members, rank = self._listing.members, self._listing.rank[receiver]
+        rank = self._listing.rank[receiver]
         senders, places = self._listing.neighbours(rank, heard)
-        tags = {
-            members[sender]: tag.tobytes()
-            for sender, tag in zip(senders, self._tags[senders, places], strict=True)
-        }
-        payload = RelayedTags(tags).encode(self._listing.holders_of(rank))
-        return self._to(client_id(receiver), UNMASK, payload)
+        holders = self._listing.holders[rank]
+        makers = heard[holders] & (holders != rank)
+        return self._to(
+            client_id(receiver), UNMASK, RelayedTags.encode_rows(makers, self._tags[senders, places])
+        )
 
     # Round 4: Unmasking.
 
