@@ -27,6 +27,20 @@ from secagg.cohort import Cohort, check_name
 PUBLIC_BYTES = 32
 SECRET_BYTES = 32
 SIGNATURE_BYTES = 64
+# The y-coordinates of the eight points of small order on Curve25519's Edwards form, and those of p and p + 1:
+# under such a key signatures verify that nobody made (Chalkias et al. 2020, eprint 2020/1244).
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+)
 _IDENTITY_FORMAT = "secagg identity 1"
 _ROSTER_FORMAT = "secagg roster 1"
 
@@ -57,10 +71,17 @@ class Identity:
 
 def verify(public: bytes, usage: Usage, content: bytes, signature: bytes) -> None:
     """Raises ``DecodeError`` unless ``signature`` is that of ``public`` on ``content`` in this usage."""
+    if has_small_order(public):
+        raise DecodeError("a signature under a key of small order, which proves nothing")
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, tag(usage) + content)
     except (InvalidSignature, ValueError):
         raise DecodeError("a signature does not verify") from None
+
+
+def has_small_order(public: bytes) -> bool:
+    """Whether this Ed25519 public key is one that anybody can sign for."""
+    return public[:-1] + bytes([public[-1] & 0x7F]) in _SMALL_ORDER if public else False
 
 
 def check_identity(cohort: Cohort, me: str, identity: Identity | None) -> None:
@@ -120,6 +141,8 @@ class Roster:
             check_name(name)
             if len(key) != PUBLIC_BYTES:
                 raise LocalError(f"key of {name!r}", len(key), f"an Ed25519 key has {PUBLIC_BYTES} bytes")
+            if has_small_order(key):
+                raise LocalError(f"key of {name!r}", key.hex(), "has small order: anybody can sign for it")
         if len(set(self.keys.values())) < len(self.keys):
             raise LocalError("keys", len(self.keys), "every member must have a key of its own")
 

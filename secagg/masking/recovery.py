@@ -151,8 +151,9 @@ class Recovery:
         threshold = self._listing.threshold
         lacking = self._dealt & (there.sum(axis=1) < threshold)
         for rank in np.flatnonzero(lacking)[:1]:
+            count, holders = int(there[rank].sum()), there.shape[1]
             raise AbortError(
-                f"{int(there[rank].sum())} of the clients that hold its shares {what}; "
+                f"a client's secret cannot be recovered: {count} of the {holders} that hold its shares {what}; "
                 f"the threshold is {threshold}",
                 {"client": self._cohort.members[self._listing.members[rank]]},
             )

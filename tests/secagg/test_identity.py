@@ -17,7 +17,16 @@ from mpc.errors import DecodeError, LocalError
 from mpc.prg import Usage
 from mpc.tape import SeededTape
 from secagg.cohort import Cohort
-from secagg.identity import Identity, Roster, check_identity, load_identity, save_identity, verify
+from secagg.identity import (
+    _SMALL_ORDER,
+    Identity,
+    Roster,
+    check_identity,
+    has_small_order,
+    load_identity,
+    save_identity,
+    verify,
+)
 from secagg.plain import InsecurePlain
 
 ANA, BO, CHIEF, OTHER = (Identity(SeededTape(name).read(32)) for name in (b"ana", b"bo", b"chief", b"other"))
@@ -271,6 +280,58 @@ class TestRoster:
     def test_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(LocalError, match="cannot be read"):
             Roster.load(tmp_path / "roster.json", CHIEF.public)
+
+
+class TestKeysOfSmallOrder:
+    """Under them signatures hold that nobody made, so they are no identities."""
+
+    P = 2**255 - 19
+    D = -121665 * pow(121666, P - 2, P) % P
+
+    def point(self, key: bytes) -> tuple[int, int]:
+        """The point of a key: RFC 8032, section 5.1.3, but for the check that y is below p."""
+        encoded = int.from_bytes(key, "little")
+        y, sign = encoded % 2**255 % self.P, encoded >> 255
+        square = (y * y - 1) * pow(self.D * y * y + 1, self.P - 2, self.P) % self.P
+        x = pow(square, (self.P + 3) // 8, self.P)
+        if (x * x - square) % self.P:
+            x = x * pow(2, (self.P - 1) // 4, self.P) % self.P
+        assert (x * x - square) % self.P == 0, "no point"
+        return (-x % self.P if x % 2 != sign else x), y
+
+    def double(self, point: tuple[int, int]) -> tuple[int, int]:
+        x, y = point
+        product = self.D * x * x * y * y
+        upper, lower = (pow(1 + sign * product, self.P - 2, self.P) for sign in (1, -1))
+        return 2 * x * y * upper % self.P, (y * y + x * x) * lower % self.P
+
+    def order_divides_eight(self, key: bytes) -> bool:
+        point = self.point(key)
+        for _ in range(3):
+            point = self.double(point)
+        return point == (0, 1)
+
+    @pytest.mark.parametrize("sign", [0, 0x80])
+    @pytest.mark.parametrize("known", sorted(_SMALL_ORDER))
+    def test_they_are_what_the_list_says(self, known: bytes, sign: int) -> None:
+        key = known[:-1] + bytes([known[-1] | sign])
+        assert self.order_divides_eight(key)
+        assert has_small_order(key)
+        with pytest.raises(DecodeError, match="small order"):
+            verify(key, Usage.ROSTER, b"content", bytes([1]) + bytes(63))
+        with pytest.raises(LocalError, match=r"key of 'cy' is .*anybody can sign for it"):
+            Roster.signed({**KEYS, "cy": key}, CHIEF)
+
+    def test_they_are_all_there_is(self) -> None:
+        """Five y-coordinates of eight points, and two of them again as p and p + 1."""
+        assert {self.point(key)[1] for key in _SMALL_ORDER} | {self.P - 1} == {
+            self.point(key)[1] for key in _SMALL_ORDER
+        }
+        assert len({self.point(key)[1] for key in _SMALL_ORDER}) == 5
+
+    def test_others_are_not(self) -> None:
+        assert not self.order_divides_eight(ANA.public)
+        assert not any(has_small_order(one.public) for one in (ANA, BO, CHIEF, OTHER))
 
 
 class TestCohortsOfARoster:

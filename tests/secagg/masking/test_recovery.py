@@ -82,7 +82,8 @@ def lacking(setting: Setting, abort: Any, gone: Collection[int], what: str = "an
     left = {index: len(set(holders) - set(gone)) for index, holders in setting.holders.items()}
     first = next(index for index in left if left[index] < setting.threshold)
     expected = (
-        f"{left[first]} of the clients that hold its shares {what}; the threshold is {setting.threshold}"
+        f"a client's secret cannot be recovered: {left[first]} of the {len(setting.holders[first])} "
+        f"that hold its shares {what}; the threshold is {setting.threshold}"
     )
     return (abort.reason, abort.evidence["client"]) == (expected, f"c{first}")
 
