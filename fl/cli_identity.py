@@ -10,6 +10,8 @@ import contextlib
 import errno
 import json
 import os
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,11 @@ def new_identity(path: Path, name: str | None, *, as_json: bool) -> int:
     identity = Identity.generate(SystemTape())
     try:
         check_name(name)
+        if not name.isprintable():
+            raise LocalError("--name", name, "must be of characters that can be printed")
         save_identity(path, name, identity)
     except (LocalError, OSError) as error:
-        return _failed("identity new", error)
+        return _failed("identity new", _located(path, error))
     _show_identity(path, name, identity.public, as_json)
     return 0
 
@@ -43,7 +47,8 @@ def show_identity(path: Path, *, as_json: bool) -> int:
     try:
         name, identity = load_identity(path)
     except LocalError as error:
-        return _failed("identity show", error)
+        other = LocalError("path", str(path), "is no file of `secagg identity new`")
+        return _failed("identity show", other if _is_something_else(path) else error)
     _show_identity(path, name, identity.public, as_json)
     return 0
 
@@ -58,7 +63,7 @@ def new_roster(
         roster = Roster.signed(keys, chief)
         _write_new(path, roster.to_json())
     except (LocalError, OSError) as error:
-        return _failed("roster new", error)
+        return _failed("roster new", _located(path, error))
     if as_json:
         print_json(_roster_document(path, roster))
     else:
@@ -96,8 +101,16 @@ def _roster_document(path: Path, roster: Roster) -> dict[str, Any]:
 
 
 def _line(name: str, public: bytes) -> str:
-    # A name may hold what moves a terminal's cursor.
-    return f"{name if name.isprintable() else ascii(name)}={public.hex()}"
+    """For a person at a terminal the name is quoted, to be pasted; a program gets it as it is."""
+    if not name.isprintable():  # it may move a terminal's cursor
+        name = ascii(name)
+    elif _on_terminal():
+        name = shlex.quote(name)
+    return f"{name}={public.hex()}"
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _count(roster: Roster) -> str:
@@ -162,6 +175,27 @@ def _write_new(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             path.unlink()
         raise
+
+
+def _located(path: Path, error: LocalError | OSError) -> LocalError | OSError:
+    """The error, or what is wrong with the directory that ``path`` is to be in."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError) or path.parent.is_dir():
+        return error
+    wrong = "is not a directory" if path.parent.exists() else "does not exist"
+    return LocalError("path", str(path), f"its directory {str(path.parent)!r} {wrong}")
+
+
+def _is_something_else(path: Path) -> bool:
+    """Whether this can be read and is no identity at all: then its permissions do not matter."""
+    try:
+        if not path.is_file():
+            return path.exists()
+        content = json.loads(path.read_bytes())
+    except OSError:
+        return False
+    except ValueError:
+        return True
+    return not (isinstance(content, dict) and str(content.get("format")).startswith("secagg identity"))
 
 
 def _failed(verb: str, error: LocalError | OSError) -> int:

@@ -10,7 +10,7 @@ from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from fl.events import (
@@ -22,7 +22,16 @@ from fl.events import (
     RoundStarted,
     TrainingStarted,
 )
+from fl.report_charts import amount_text
 
+# (from so many on, what one has, its name)
+_LARGE = ((1e18, 1e18, "EB"), (1e15, 1e15, "PB"), (1e12, 1e12, "TB"))
+_LONG = (
+    (2 * 365 * 86400, 365 * 86400, "years"),
+    (2 * 86400, 86400, "days"),
+    (2 * 3600, 3600, "hours"),
+    (600, 60, "min"),
+)
 _TEXT_WIDTH = 18  # what a column gets at least whose text may be broken between words
 
 
@@ -57,19 +66,59 @@ def _least_width(made: Table) -> int:
     """What the table takes when numbers stay whole and text has room for a few words."""
     total = 0
     for column in made.columns:
-        lengths = [cell_len(str(cell)) for cell in (column.header, *column.cells)]
+        lines = [line for cell in (column.header, *column.cells) for line in str(cell).split("\n")]
+        lengths = [cell_len(line) for line in lines]
         total += max(lengths) if column.no_wrap else min(max(lengths), _TEXT_WIDTH)
-    return total + 2 * (len(made.columns) - 1)  # a space on either side of the gaps
+    return total + 3 * (len(made.columns) - 1) + 2  # three spaces between columns, one at either edge
 
 
 def _without(made: Table, column: str) -> Table:
-    kept = [one for one in made.columns if one.header != column]
+    return _only(made, [one for one in made.columns if one.header != column])
+
+
+def _only(made: Table, kept: Sequence[Column]) -> Table:
     new = Table(title=made.title, title_justify="left", title_style="bold", box=made.box, pad_edge=False)
     for one in kept:
         new.add_column(one.header, justify=one.justify, overflow="fold", no_wrap=one.no_wrap)
     for row in zip(*(one.cells for one in kept), strict=True):
-        new.add_row(*row)
+        if any(str(cell) for cell in row[1:]):  # what a split leaves of a row may say nothing
+            new.add_row(*row)
     return new
+
+
+def split(made: Table, width: int, *, group: int = 1) -> list[Table]:
+    """The table, or several one below the other where it is too wide: the first column is in each.
+
+    As many of the others as fit, whole groups of ``group``. What is too wide even so is wrapped.
+    """
+    first, *others = made.columns
+    groups = [others[place : place + group] for place in range(0, len(others), group)]
+    rows: list[list[Column]] = []
+    for columns in groups:
+        if rows and _least_width(_only(made, [first, *rows[-1], *columns])) <= width:
+            rows[-1] += columns
+        else:
+            rows.append(list(columns))
+    parts = [made] if len(rows) == 1 else [_only(made, [first, *columns]) for columns in rows]
+    for part in parts:
+        if _least_width(part) > width:
+            for column in part.columns:
+                column.no_wrap = False
+    return parts
+
+
+def quantity(amount: float, unit: str) -> str:
+    """Bytes or seconds to three digits, in a unit in which they can be read: up to EB and to years."""
+    scales = _LONG if unit == "seconds" else _LARGE
+    for least, size, name in scales:
+        if amount >= least:
+            return f"{three_digits(amount / size)} {name}"
+    return amount_text(amount, unit)
+
+
+def three_digits(value: float) -> str:
+    """Three digits, or the whole number where that has more."""
+    return f"{value:,.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
 
 
 def add_row(made: Table, *cells: str | Text) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fl.cli_output import add_row, table
+from fl.cli_output import add_row, quantity, split, table, three_digits
 from fl.cli_plain import fail, print_json
 from fl.plan import GraphCost, Plan, Prices, Request, operations, plan, seconds
-from fl.report_charts import amount_text
 from fl.speeds import Operation, measure
 from mpc.errors import LocalError
 from secagg.masking.parameters import Adversary
@@ -54,6 +53,7 @@ def document(plans: Sequence[Plan], prices: Prices) -> dict[str, Any]:
                 "threshold": one.threshold,
                 "corrupt": one.corrupt,
                 "dropouts": one.dropped,
+                "assumption": one.assumption,
                 "sum_bits": one.sum_bits,
                 "vector_bytes": one.vector_bytes,
                 "graph": _graph(one, one.graph, prices),
@@ -101,13 +101,13 @@ def _show_one(console: Console, one: Plan, prices: Prices) -> None:
     graphs = [("complete", one.graph)]
     if not one.graph.parameters.complete:
         graphs = [("sparse", one.graph), ("complete", one.complete)]
-    for made in (
-        _graph_table(graphs),
-        _phase_table(graphs),
-        _cost_table(one, graphs, prices),
-        _work_table(one.graph, prices),
+    for made, group in (
+        (_graph_table(graphs), 1),
+        (_phase_table(graphs), 2),
+        (_cost_table(one, graphs, prices), 1),
+        (_work_table(one.graph, prices), 2),
     ):
-        console.print(made)
+        _print(console, made, group)
     _say(console, "Seconds are those of one core of this machine, reckoned from its primitives.")
 
 
@@ -124,9 +124,15 @@ def _summary(one: Plan) -> str:
         f"{request.clients:,} clients{signed}; vectors of {request.length:,} entries of {request.bits} bits.",
         f"Withstands {company}{dropouts}; at least {one.threshold:,} must contribute.",
     ]
+    if one.assumption:
+        lines.append(_condition("That", one.assumption))
     if one.graph.parameters.complete:
         lines.append("No sparse graph withstands that: every client works with every other.")
     return " ".join(lines)
+
+
+def _condition(what: str, assumption: str) -> str:
+    return f"{what} holds if {assumption}; with --signed, whatever it does."
 
 
 def _several(count: int, what: str) -> str:
@@ -140,7 +146,7 @@ def _graph_table(graphs: Sequence[tuple[str, GraphCost]]) -> Table:
         "neighbours of a client": [f"{one.degree:,}" for one in found],
         "shares that open a secret": [f"{one.threshold:,} of {one.holders:,}" for one in found],
         "which may be": [
-            "--threshold" if one.complete else f"{one.threshold:,} to {one.max_threshold:,}" for one in found
+            "--threshold" if one.complete else _range(one.threshold, one.max_threshold) for one in found
         ],
         "leaks with probability": [_probability(one.privacy_error_log2) for one in found],
         "fails with probability": [_probability(one.failure_log2) for one in found],
@@ -165,7 +171,7 @@ def _cost_table(one: Plan, graphs: Sequence[tuple[str, GraphCost]], prices: Pric
     drops = f"the server computes, if {one.dropped:,} drop out"
     rows = {
         f"a client sends, of a packed vector ({_bytes(one.vector_bytes)})": [
-            f"{graph.client_sent / one.vector_bytes:.3f} ×" for graph in costs
+            f"{_ratio(graph.client_sent / one.vector_bytes)} ×" for graph in costs
         ],
         "a client computes": [_seconds(seconds(graph.client, prices)) for graph in costs],
         "the server receives": [_bytes(graph.server_received) for graph in costs],
@@ -209,7 +215,8 @@ def _filled(made: Table, rows: dict[str, list[str]]) -> Table:
 
 def _show_sizes(console: Console, plans: Sequence[Plan], prices: Prices) -> None:
     request = plans[0].request
-    _say(console, f"Vectors of {request.length:,} entries of {request.bits} bits.\n")
+    condition = f" {_condition('The tolerance', plans[0].assumption)}" if plans[0].assumption else ""
+    _say(console, f"Vectors of {request.length:,} entries of {request.bits} bits.{condition}\n")
     graphs = table(
         "Graph", "clients", "corrupt", "dropouts", "neighbours", "shares", "leaks", "fails", left=0
     )
@@ -219,7 +226,7 @@ def _show_sizes(console: Console, plans: Sequence[Plan], prices: Prices) -> None
         shares = f"{found.threshold:,} of {found.holders:,}"
         errors = [_probability(log2) for log2 in (found.privacy_error_log2, found.failure_log2)]
         add_row(graphs, *(f"{count:,}" for count in counts), shares, *errors)
-    console.print(graphs)
+    _print(console, graphs)
     for title, costs in (
         ("Cost on that graph", [one.graph for one in plans]),
         ("Cost on the complete graph", [one.complete for one in plans]),
@@ -227,7 +234,7 @@ def _show_sizes(console: Console, plans: Sequence[Plan], prices: Prices) -> None
         made = table(title, "clients", "sends", "of vector", "receives", "computes", "server", left=0)
         for one, graph in zip(plans, costs, strict=True):
             add_row(made, f"{one.request.clients:,}", *_size_cells(one, graph, prices))
-        console.print(made)
+        _print(console, made)
     _say(
         console,
         "A client sends, receives and computes; the server computes, with the dropouts. "
@@ -238,7 +245,7 @@ def _show_sizes(console: Console, plans: Sequence[Plan], prices: Prices) -> None
 def _size_cells(one: Plan, graph: GraphCost, prices: Prices) -> list[str]:
     return [
         _bytes(graph.client_sent),
-        f"{graph.client_sent / one.vector_bytes:.2f} ×",
+        f"{three_digits(graph.client_sent / one.vector_bytes)} ×",
         _bytes(graph.client_received),
         _seconds(seconds(graph.client, prices)),
         _seconds(seconds(graph.server, prices)),
@@ -249,19 +256,34 @@ def _probability(log2: float) -> str:
     return "never" if log2 == float("-inf") else f"2^{log2:.1f}"
 
 
+def _range(least: int, most: int) -> str:
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def _ratio(value: float) -> str:
+    """A little more than 1, as it is for long vectors, to three places."""
+    return f"{value:.3f}" if value < 9.9995 else three_digits(value)
+
+
 def _count(number: float) -> str:
-    for size, name in ((1e9, "G"), (1e6, "M")):
+    for size, name in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if number >= size:
-            return f"{number / size:.3g} {name}"
+            return f"{three_digits(number / size)} {name}"
     return f"{number:,.0f}"
 
 
 def _bytes(amount: float) -> str:
-    return amount_text(amount, "bytes")
+    return quantity(amount, "bytes")
 
 
 def _seconds(amount: float) -> str:
-    return amount_text(amount, "seconds")
+    return quantity(amount, "seconds")
+
+
+def _print(console: Console, made: Table, group: int = 1) -> None:
+    """A table, as several where the terminal is narrow."""
+    for part in split(made, console.width, group=group):
+        console.print(part)
 
 
 def _say(console: Console, text: str) -> None:

@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fl.backends import make_backend
-from fl.cli_output import add_row, fitted, table
+from fl.cli_output import add_row, fitted, quantity, table
 from fl.cli_plain import print_json
 from fl.config import TrainingConfig
-from fl.report_charts import amount_text
 from mpc.cost import LinkCost
 from mpc.party import SESSION_BYTES, Role
 from secagg.backend import Backend
@@ -23,6 +22,7 @@ from secagg.cohort import KEY_BYTES, Cohort
 from secagg.plain import InsecurePlain
 
 FORMAT = 1
+LARGE = 300  # clients; with more, masking's complete graph costs much more than a sparse one
 
 # (backend, phase, sender, receiver) → what the message holds.
 CONTENT = {
@@ -122,8 +122,21 @@ def show(description: dict[str, Any], *, as_json: bool) -> None:
         f"{_bytes(description['download_bytes_per_client'])}. All parties together send "
         f"{_bytes(description['total_bytes'])} in a round."
     )
-    for line in (assumption, cost, f"Source: {description['source']}."):
+    source = f"Source: {description['source']}."
+    for line in (assumption, cost, *_sparser(description), source):
         console.print(line + "\n", markup=False, highlight=False)
+
+
+def _sparser(description: dict[str, Any]) -> list[str]:
+    """Where to look for what a large cohort costs with masking."""
+    cohort = description["cohort"]
+    if description["backend"] != "masking" or cohort["clients"] <= LARGE:
+        return []
+    shape = " ".join(f"--{name} {cohort[name]}" for name in ("clients", "length", "bits"))
+    return [
+        "That is the complete graph, on which every client works with every other. What a sparse one costs, "
+        f"made for large cohorts, is told by\n  secagg plan {shape}"
+    ]
 
 
 def _parties(description: dict[str, Any]) -> Table:
@@ -188,4 +201,4 @@ def _count(backend: Backend, role: Role, clients: int) -> int:
 
 
 def _bytes(amount: float) -> str:
-    return amount_text(amount, "bytes")
+    return quantity(amount, "bytes")

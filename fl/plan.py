@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fl.plan_advice import check
 from fl.speeds import Operation
 from mpc import merkle
 from mpc.cost import Cost
@@ -19,13 +20,14 @@ from mpc.party import SESSION_BYTES, Role
 from secagg.cohort import KEY_BYTES, MAX_MEMBERS, MIN_MEMBERS, Cohort
 from secagg.masking import Masking
 from secagg.masking.messages import LIMBS
-from secagg.masking.parameters import GraphParameters, Tolerance
+from secagg.masking.parameters import Adversary, GraphParameters, Tolerance
 
 Work = Mapping[Operation, float]
 Prices = Mapping[Operation, float]
 
 THRESHOLD = 2 / 3  # as Masking has it
 LISTS = 12  # how often a client goes through the cohort: over the sets that it is shown, and for the graph
+RELAYED_KEYS = "the server relays the clients' public keys unaltered"
 ENTRIES = 7  # a neighbour has one in each of the seven messages that name several
 
 
@@ -94,13 +96,22 @@ class Plan:
     graph: GraphCost
     complete: GraphCost
 
+    @property
+    def assumption(self) -> str | None:
+        """What the server is trusted with all the same (spec section 12.5); None for nothing.
+
+        Where nobody pins identities, a server that puts in keys of its own plays every peer at once.
+        """
+        malicious = self.request.tolerance.adversary is Adversary.MALICIOUS
+        return RELAYED_KEYS if malicious and not self.request.signed else None
+
 
 def plan(request: Request) -> Plan:
-    """``LocalError`` for a cohort that cannot be, and where no graph withstands what is asked for."""
+    """``LocalError`` for a cohort that cannot be; it names what to lower where too much is asked for."""
     tolerance = request.tolerance
-    parameters = _parameters(tolerance, request.clients)
+    threshold = check(request.clients, request.threshold, tolerance)
     backend = Masking(request.threshold, tolerance=tolerance)
-    threshold = backend.resolve_threshold(request.clients)
+    parameters = tolerance.parameters(request.clients)
     cohort = _cohort(request, threshold)
     corrupt, dropped = tolerance.counts(request.clients)
     everybody = GraphParameters(cohort.size, cohort.size - 1, threshold, threshold, -math.inf, -math.inf)
@@ -119,45 +130,6 @@ def plan(request: Request) -> Plan:
 def seconds(work: Work, prices: Prices) -> float:
     """What this work takes on one core of the machine whose prices these are."""
     return sum(count * prices[operation] for operation, count in work.items())
-
-
-def highest(tolerance: Tolerance, clients: int, name: str) -> float | None:
-    """The largest ``corrupt`` or ``dropout`` that a graph withstands, the other as it is; None if not even 0.
-
-    A fraction of the clients, rounded down to four digits.
-    """
-    counts = dict(zip(("corrupt", "dropout"), tolerance.counts(clients), strict=True))
-
-    def withstood(count: int) -> bool:
-        fractions = {one: number / clients for one, number in (counts | {name: count}).items()}
-        try:
-            Tolerance(adversary=tolerance.adversary, **fractions).parameters(clients)
-        except LocalError:
-            return False
-        return True
-
-    low, high = -1, counts[name] + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if withstood(middle) else (low, middle)
-    return None if low < 0 else math.floor(1e4 * low / clients) / 1e4
-
-
-def _parameters(tolerance: Tolerance, clients: int) -> GraphParameters:
-    """Those of the graph; ``LocalError`` that says which of the two fractions to lower, and how far."""
-    try:
-        return tolerance.parameters(clients)
-    except LocalError as error:
-        asked = {"corrupt": tolerance.corrupt, "dropout": tolerance.dropout}
-        ways = [
-            f"--{name} to at most {most:g}"
-            for name, fraction in asked.items()
-            if fraction and (most := highest(tolerance, clients, name)) is not None
-        ]
-        if error.argument in asked:
-            raise
-        bound = f"{error.bound}; lower {', or '.join(ways) or 'both'}"
-        raise LocalError(" and ".join(asked), tuple(asked.values()), bound) from None
 
 
 def _cohort(request: Request, threshold: int) -> Cohort:

@@ -1,14 +1,17 @@
 """Secure aggregation for federated learning: three interchangeable backends behind one interface."""
 
-from mpc.errors import AbortError, LocalError, PeerError
+from mpc.errors import AbortError, DecodeError, LocalError, PeerError
+from mpc.tape import SystemTape
 from secagg.aggregate import AggregateResult, Conditions, aggregate
 from secagg.backend import Backend
 from secagg.checks import ACCEPT, Abort, Accept, Check, Reject, Rejection, Verdict
 from secagg.cohort import Cohort
 from secagg.encoding import FixedPoint
+from secagg.identity import Identity, Roster, load_identity, save_identity
 from secagg.masking import Adversary, Masking, Tolerance, Unmasking
 from secagg.paillier import Paillier
 from secagg.plain import InsecurePlain
+from secagg.roundlog import RoundLog
 from secagg.sharing import SecretSharing
 
 __all__ = [
@@ -22,7 +25,9 @@ __all__ = [
     "Check",
     "Cohort",
     "Conditions",
+    "DecodeError",
     "FixedPoint",
+    "Identity",
     "InsecurePlain",
     "LocalError",
     "Masking",
@@ -30,9 +35,14 @@ __all__ = [
     "PeerError",
     "Reject",
     "Rejection",
+    "Roster",
+    "RoundLog",
     "SecretSharing",
+    "SystemTape",
     "Tolerance",
     "Unmasking",
     "Verdict",
     "aggregate",
+    "load_identity",
+    "save_identity",
 ]

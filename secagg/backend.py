@@ -241,6 +241,8 @@ class Backend(ABC):
 
 
 def _public_half(link_key: bytes) -> bytes:
+    if not isinstance(link_key, bytes):
+        raise LocalError("link_key", type(link_key).__name__, "must be bytes")
     if len(link_key) != KEY_BYTES:
         raise LocalError("len(link_key)", len(link_key), f"an X25519 key has {KEY_BYTES} bytes")
     return X25519PrivateKey.from_private_bytes(link_key).public_key().public_bytes_raw()

@@ -23,6 +23,7 @@ MAX_NAME_BYTES = 200
 MAX_LENGTH = 1 << 32  # at 8 bytes a coordinate, half of what one key gives or seals: 2^36 bytes (mpc.prg)
 MIN_BITS, MAX_BITS = 2, 48  # 2: the smallest signed range; 48: float64 holds such integers exactly
 MAX_SUM_BITS = 63  # sums are handed over as int64
+SHOWN_NAMES = 10  # in the text of an error
 NO_MODEL = hashlib.sha256(b"").digest()
 
 
@@ -120,6 +121,12 @@ class Cohort:
     def names(self, indices: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.members[index] for index in indices)
 
+    def some_names(self, indices: Sequence[int]) -> str:
+        """For a text: the first few names, and how many more there are."""
+        shown = ", ".join(self.names(indices[:SHOWN_NAMES]))
+        more = len(indices) - SHOWN_NAMES
+        return f"{shown} and {more:,} more" if more > 0 else shown
+
 
 def sum_bits(bits: int, members: int) -> int:
     """Bits of two's complement that hold every sum of ``members`` entries of ``bits`` bits."""
@@ -168,9 +175,10 @@ def check_name(name: str) -> None:
 
 def check_members(members: tuple[str, ...]) -> None:
     """``LocalError`` unless these are 2 to 2^20 distinct names of 1 to 200 bytes of UTF-8 each."""
-    if not isinstance(members, tuple) or not MIN_MEMBERS <= len(members) <= MAX_MEMBERS:
-        count = len(members) if isinstance(members, tuple) else members
-        raise LocalError("number of clients", count, f"must be from {MIN_MEMBERS} to {MAX_MEMBERS}")
+    if not isinstance(members, tuple):
+        raise LocalError("members", members, "must be a tuple of names")
+    if not MIN_MEMBERS <= len(members) <= MAX_MEMBERS:
+        raise LocalError("number of clients", len(members), f"must be from {MIN_MEMBERS} to {MAX_MEMBERS}")
     for name in members:
         check_name(name)
     if len(set(members)) < len(members):

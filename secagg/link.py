@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from mpc import saving
 from mpc.errors import LocalError, PeerError
-from mpc.party import Message, PartyId, Stateful, overhead
+from mpc.party import SERVER, Message, PartyId, Stateful, overhead
 from mpc.prg import Usage, derive_key, equal
 from mpc.tape import RandomTape
 from secagg.cohort import KEY_BYTES, Cohort
@@ -218,6 +218,8 @@ class LinkedParty(Generic[R]):
             of = self._link.open(message)
         except Duplicate:
             return []
+        if message.sender != SERVER:  # who alone has the other end
+            raise PeerError(SERVER, message.phase, f"speaks in the name of {message.sender}")
         whole = message if is_whole(message) else self._assembly.add(message, of, self._most_payload)
         return [] if whole is None else self._close(self._inner.receive(whole))
 

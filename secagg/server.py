@@ -31,7 +31,10 @@ C = TypeVar("C")  # a decoded contribution
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aggregate:
-    """What a round yields: the exact sum over the survivors' vectors, and who is not in it and why."""
+    """What a round yields: the exact sum over the survivors' vectors, and who is not in it and why.
+
+    Clients by index, their place in the cohort: ``cohort.names(survivors)`` are their names.
+    """
 
     total: NDArray[np.int64]
     survivors: tuple[int, ...]
@@ -136,8 +139,11 @@ class RoundServer(StateMachine, Generic[C]):
             if self._is_over(phase):
                 return 0
             expected = self._expected_bytes(phase) if (self.state, phase) in self.transitions else None
-            if expected is not None:
-                return expected
+            return self._longest(phase) if expected is None else expected
+        return most_payload(self.cohort)
+
+    def _longest(self, phase: str) -> int:
+        """Bytes that no payload of a phase exceeds in which they vary."""
         return most_payload(self.cohort)
 
     def kinds(self) -> tuple[Kind, ...]:
@@ -269,7 +275,11 @@ class RoundServer(StateMachine, Generic[C]):
         return messages + self._open(tuple(accepted))
 
     def _finish(self, total: NDArray[np.int64], survivors: Sequence[int]) -> list[Message]:
-        self._gate.on_aggregate(survivors, total)
+        try:
+            self._gate.on_aggregate(survivors, total)
+        except AbortError:
+            self.state = self.REFUSED
+            raise
         self.result = Aggregate(total, tuple(survivors), self._refusals(survivors))
         self.state = self.DONE
         return []

@@ -120,7 +120,7 @@ class MaskingClient(RoundClient):
                 what = "session, round, members or model hash differ"
                 raise self._refuse(message, f"its key list is for another cohort: {what}")
             everybody = self._subset(range(self.cohort.size))
-            self._check_set(message, listed, "key list", everybody)
+            self._check_set(message, listed, "key list", everybody, self.cohort.threshold)
             try:
                 self._listing = Listing(self.cohort, self._tolerance, listed, root)
             except LocalError as error:
@@ -198,7 +198,7 @@ class MaskingClient(RoundClient):
         relayed = RelayedShares.decode(message.payload, self.cohort.size)
         dealers = "list of those who shared keys"
         self._dealers = self._subset(relayed.dealers)
-        self._check_set(message, self._dealers, dealers, self._listing.listed)
+        self._check_set(message, self._dealers, dealers, self._listing.listed, self._listing.least)
         self._check_holders(message, self._dealers, dealers)
         self._unseal(relayed)
         self.state = "masked"
@@ -246,7 +246,7 @@ class MaskingClient(RoundClient):
         """Tell every neighbour that survived, under the key shared with it alone, which sets I was shown."""
         survivors = SurvivorSet.decode(message.payload, self.cohort.size).survivors
         self._survivors = self._subset(survivors)
-        self._check_set(message, self._survivors, "survivor set", self._dealers)
+        self._check_set(message, self._survivors, "survivor set", self._dealers, self._listing.least)
         self._check_holders(message, self._survivors, "survivor set")
         tag = self._tagger()
         alive = [peer for peer in self._channel_secrets if peer in self._survivors]
@@ -274,7 +274,7 @@ class MaskingClient(RoundClient):
         """
         tags = RelayedTags.decode(message.payload, self._holders).tags
         if strangers := [peer for peer in tags if peer == self.index or peer not in self._survivors]:
-            names = ", ".join(self.cohort.names(strangers))
+            names = self.cohort.some_names(strangers)
             raise self._refuse(message, f"tags of clients that are not survivors, or mine: {names}")
         tag = self._tagger()
         agreeing = 1 + sum(equal(tags[peer], tag(peer, self.index)) for peer in tags)
@@ -296,16 +296,14 @@ class MaskingClient(RoundClient):
         revealed = UnmaskShares(dealers, field.from_bytes(b"".join(shares)).reshape(len(dealers), LIMBS))
         return [self._to_server(UNMASK, revealed.encode(self._holders))]
 
-    def _check_set(self, message: Message, found: Subset, what: str, within: Subset) -> None:
+    def _check_set(self, message: Message, found: Subset, what: str, within: Subset, least: int) -> None:
         """Every set that the server states must hold me, reach the threshold, and lie in the one before."""
         if self.index not in found:
             raise self._refuse(message, f"the {what} leaves me out")
-        if len(found) < self.cohort.threshold:
-            raise self._refuse(
-                message, f"the {what} has {len(found)} clients; the threshold is {self.cohort.threshold}"
-            )
+        if len(found) < least:
+            raise self._refuse(message, f"the {what} has {len(found)} clients; the threshold is {least}")
         if unknown := np.flatnonzero(found.mask() & ~within.mask()).tolist():
-            names = ", ".join(self.cohort.names(unknown))
+            names = self.cohort.some_names(unknown)
             raise self._refuse(message, f"the {what} names clients that I have not seen before: {names}")
 
     def _check_holders(self, message: Message, found: Subset, what: str) -> None:

@@ -10,18 +10,20 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.errors import AbortError
 from mpc.prg import Usage, tag
 from mpc.snapshot import Kind, record
 from mpc.wire import Subset, Writer
 from secagg.cohort import DIGEST_BYTES, Cohort
 from secagg.masking.graph import Graph
-from secagg.masking.parameters import GraphParameters, Tolerance
+from secagg.masking.parameters import Adversary, GraphParameters, Tolerance
 
 
 class Listing:
     """The members whose keys are listed under one Merkle root, on the graph that the listing determines.
 
     ``listed``: their indices; ``tolerance``: None for the complete graph; ``sparse``: whether it is another.
+    ``least``: with fewer dealers or survivors the graph may fall apart, and open a sum for each part.
     ``LocalError`` where no graph on so few withstands what the tolerance says.
     """
 
@@ -30,8 +32,11 @@ class Listing:
     ) -> None:
         self.listed, self.root = Subset.of(listed, cohort.size), root
         self.degree, self.threshold, self.sparse = len(listed) - 1, cohort.threshold, False
+        self.least = cohort.threshold
         parameters = graph_parameters(cohort, tolerance, len(listed))
-        if parameters is not None:
+        if tolerance is not None and parameters is not None:
+            if tolerance.adversary is Adversary.SEMI_HONEST:
+                self.least = max(self.least, len(listed) - tolerance.counts(cohort.size)[1])
             self.degree, self.threshold, self.sparse = parameters.degree, parameters.threshold, True
         head = Writer().fixed(cohort.digest, DIGEST_BYTES).fixed(root, DIGEST_BYTES)
         content = head.u32(self.degree).u32(self.threshold).finish() + self.listed.bitmap
@@ -46,6 +51,14 @@ class Listing:
     def dealing(self, dealers: Collection[int]) -> bytes:
         """What masks and tags are bound to: this listing, and who has dealt shares."""
         return hashlib.sha256(tag(Usage.DEALING) + self.digest + self._subset(dealers).bitmap).digest()
+
+    def require(self, clients: Collection[int], what: str) -> None:
+        """``AbortError`` if these are fewer than the graph holds for."""
+        if len(clients) < self.least:
+            raise AbortError(
+                f"{len(clients)} of the {len(self.listed)} listed clients {what}; this graph holds for "
+                f"{self.least} or more, and with fewer might open more than one sum"
+            )
 
     def _subset(self, indices: Collection[int]) -> Subset:
         return Subset.of(indices, self.listed.size)

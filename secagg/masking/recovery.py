@@ -51,6 +51,7 @@ class Recovery:
         self._alive = listing.mask(survivors)
         self._shares: Shares = np.zeros((*listing.holders.shape, LIMBS), np.uint64)
         self._there = np.zeros(listing.holders.shape, bool)
+        listing.require(survivors, "survived")
         self._require(self._alive[listing.holders], "survived")
 
     def add(self, rank: int, revealed: UnmaskShares) -> None:
@@ -153,8 +154,8 @@ class Recovery:
         for rank in np.flatnonzero(lacking)[:1]:
             count, holders = int(there[rank].sum()), there.shape[1]
             raise AbortError(
-                f"a client's secret cannot be recovered: {count} of the {holders} that hold its shares {what}; "
-                f"the threshold is {threshold}",
+                f"a client's secret cannot be recovered: {count} of the {holders} that hold its shares "
+                f"{what}; the threshold is {threshold}",
                 {"client": self._cohort.members[self._listing.members[rank]]},
             )
 

@@ -138,6 +138,11 @@ class MaskingServer(RoundServer[MaskedInput]):
             INPUT: self.cohort.ring.packed_size(self.cohort.length),
         }.get(phase)
 
+    def _longest(self, phase: str) -> int:
+        """None but masked inputs depends on the length of the vectors."""
+        holders = self.cohort.size if self.state == ADVERTISE else self._listing.degree + 1
+        return SealedShares.size(holders)
+
     # Round 0: AdvertiseKeys.
 
     def _on_advertisement(self, message: Message) -> list[Message]:
@@ -190,6 +195,7 @@ class MaskingServer(RoundServer[MaskedInput]):
         self._require(self._heard, "shared keys")
         self._dealers = Subset.of(self._listing.core(self._heard), self.cohort.size)
         self._require(self._dealers, "shared keys with enough others that did")
+        self._listing.require(self._dealers, "shared keys with enough others that did")
         self._collect(INPUT, self._dealers)
         dealt = self._listing.mask(self._dealers)
         messages = [self._relay(receiver, dealt) for receiver in self._dealers]

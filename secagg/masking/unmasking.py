@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpc.errors import LocalError
+from mpc.errors import AbortError, LocalError
 from mpc.ring import Lanes, add_masks
 
 SHARD_BYTES = 1 << 24  # of keystream: below this a thread costs more than it gains
@@ -40,7 +40,10 @@ class Unmasking:
             raise LocalError("shards", shards, "must be a whole number of at least 1")
 
     def run(self, total: Lanes, streams: Sequence[Stream]) -> None:
-        """total += Σ sign · keystream(key), in place, as ``mpc.ring.add_masks`` does it."""
+        """total += Σ sign · keystream(key), in place, as ``mpc.ring.add_masks`` does it.
+
+        What the executor raises goes through, and ``total`` is as it was.
+        """
         shards = min(self.shards or os.cpu_count() or 1, len(streams))
         if self.executor is None:
             shards = min(shards, 1 + len(streams) * total.nbytes // SHARD_BYTES)
@@ -54,11 +57,19 @@ class Unmasking:
 
     @staticmethod
     def _spread(executor: Executor, shards: int, total: Lanes, streams: Sequence[Stream]) -> None:
-        size, lane = total.size, total.dtype.str
-        futures = {executor.submit(sum_of_masks, lane, size, streams[i::shards]) for i in range(shards)}
+        """``total`` changes when all shards are there, or not at all, so that it can be tried again."""
+        size, lane = total.size, total.dtype
+        futures = {executor.submit(sum_of_masks, lane.str, size, streams[i::shards]) for i in range(shards)}
+        masks: Lanes = np.zeros(size, lane)
         for future in as_completed(futures):
             futures.discard(future)  # a finished shard is added and forgotten
-            np.add(total, future.result(), out=total)
+            shard = future.result()
+            if not isinstance(shard, np.ndarray) or (shard.dtype, shard.shape) != (lane, (size,)):
+                raise AbortError(
+                    "a worker of the executor returned something other than a vector of the sum's kind"
+                )
+            np.add(masks, shard, out=masks)
+        np.add(total, masks, out=total)
 
 
 def sum_of_masks(lane: str, length: int, streams: Sequence[Stream]) -> Lanes:

@@ -117,8 +117,8 @@ class TestPadding:
     class Unaware(MaskingClient):
         """Does not compare a set with the one before."""
 
-        def _check_set(self, message: Message, found: Any, what: str, within: Any) -> None:
-            super()._check_set(message, found, what, found)
+        def _check_set(self, message: Message, found: Any, what: str, within: Any, least: int) -> None:
+            super()._check_set(message, found, what, found, least)
 
     N, LISTED, THRESHOLD = 16, 12, 12
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -172,8 +173,49 @@ def test_files_that_are_no_identity_of_ours(cli: Cli, chief: tuple[str, str], tm
     result = cli("identity", "new", str(tmp_path / "x"), "--name", "")
     assert (result.exit_code, "client name" in result.stderr) == (2, True)
     result = cli("identity", "new", str(tmp_path / "no" / "where"))
-    assert (result.exit_code, "No such file or directory" in result.stderr) == (2, True)
+    assert (result.exit_code, f"'{tmp_path / 'no'}' does not exist" in result.stderr) == (2, True)
+    result = cli("identity", "new", str(path / "where"))
+    assert (result.exit_code, f"'{path}' is not a directory" in result.stderr) == (2, True)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("content", ["my novel", "[]", '{"format": "secagg roster 1"}', None])
+def test_of_what_is_no_identity_that_is_said_and_not_its_permissions(
+    cli: Cli, tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "other"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_text(content)
+    path.chmod(0o755)
+    result = cli("identity", "show", str(path))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is no file of `secagg identity new`" in result.stderr
+    assert "permissions" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\x7f", "a\u202eb"])
+def test_a_name_that_would_move_the_cursor_is_refused(cli: Cli, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x"
+    for words in ((str(path), "--name", name), (str(tmp_path / name),)):
+        result = cli("identity", "new", *words)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "--name" in result.stderr
+        assert name not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["ana", "ana maria", "it's; $(rm)", "a=b", "*"])
+def test_what_a_terminal_shows_can_be_pasted_and_what_a_pipe_gets_is_the_name(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / "x"
+    plain = line_of(cli("identity", "new", str(path), "--name", name))
+    assert plain.rpartition("=")[0] == name
+    monkeypatch.setattr(fl.cli_identity, "_on_terminal", lambda: True)
+    shown = line_of(cli("identity", "show", str(path)))
+    assert shlex.split(shown) == [plain]
 
 
 def test_a_full_disk_is_a_failure_and_leaves_no_half_roster(

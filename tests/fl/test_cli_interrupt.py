@@ -98,7 +98,7 @@ def test_interrupted_and_resumed_is_as_good_as_never_stopped(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Who runs these tests may ignore interrupts, as background jobs of shells do, and children inherit it.
+        # Who runs these tests may ignore interrupts, as shells' background jobs do, and children inherit it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert training.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from click.testing import Result
 
 import fl.cli_plan
 from fl.cli_app import ADVERSARIES
-from fl.plan import Request, plan
+from fl.plan import RELAYED_KEYS, Request, plan
 from fl.report_charts import amount_text
 from secagg.masking.parameters import Adversary, Tolerance
 
@@ -93,6 +94,46 @@ def test_several_sizes_are_told_in_a_row_each(cli: Cli, monkeypatch: pytest.Monk
         assert [row[1:3] for row in mine[1:]] == sent
 
 
+@pytest.mark.parametrize("width", [50, 64])
+@pytest.mark.parametrize("sizes", ["--clients 1000", "--clients 100 --clients 20000"])
+def test_on_a_narrow_terminal_tables_are_parted_and_no_cell_is_cut(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, width: int, sizes: str
+) -> None:
+    monkeypatch.setattr(fl.cli_plan, "measure", lambda wanted, seconds: dict.fromkeys(wanted, 1e-6))
+    told = []
+    for columns in (width, 200):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        told.append(ask(cli, f"plan {sizes} --length 100000").stdout)
+    assert all(len(line) <= width for line in told[0].splitlines())
+    numbers = [set(re.findall(r"\d[\d,.]* (?:bytes|.B|m?s|×)", text)) for text in told]
+    assert numbers[1] <= numbers[0]
+    assert "receives" in told[0]
+
+
+def test_what_is_huge_is_told_in_units_that_can_be_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fl.cli_plan, "measure", lambda wanted, seconds: dict.fromkeys(wanted, 1e-9))
+    monkeypatch.setenv("COLUMNS", "80")
+    text = " ".join(ask(cli, "plan --clients 1000000 --length 100000").stdout.split())
+    assert all(unit in text for unit in (" TB ", " hours ", " min ", " T "))
+    assert not re.search(r"e\+\d|\d{7}|\d{4}\.\d|\d,\d{3} (s|GB) ", text)
+
+
+@pytest.mark.parametrize("sizes", ["--clients 50", "--clients 50 --clients 60"])
+@pytest.mark.parametrize(
+    ("options", "trusted"), [("", True), ("--signed", False), ("--adversary semi-honest", False)]
+)
+def test_without_pinned_identities_the_server_is_trusted_to_relay_the_keys(
+    cli: Cli, sizes: str, options: str, trusted: bool
+) -> None:
+    words = f"plan {sizes} --length 9 {options}"
+    text = " ".join(ask(cli, words).stdout.split())
+    assert (
+        "holds if the server relays the clients' public keys unaltered; with --signed," in text
+    ) == trusted
+    for one in json.loads(ask(cli, f"{words} --json").stdout)["plans"]:
+        assert one["assumption"] == (RELAYED_KEYS if trusted else None)
+
+
 def test_where_no_sparse_graph_will_do_there_is_one_column(cli: Cli) -> None:
     result = ask(cli, "plan --clients 10 --length 50 --corrupt 0.2 --dropout 0.2 --threshold 8")
     text = " ".join(result.stdout.split())
@@ -137,7 +178,7 @@ def test_the_adversaries_are_those_of_the_protocol(cli: Cli) -> None:
         ("--clients 100 --length 9 --threshold 99", ["--threshold", "5 may drop out", "at most 95"]),
         (
             "--clients 100 --length 9 --corrupt 0.4 --dropout 0.4",
-            ["lower --corrupt to at most 0.19, or --dropout to at most 0.29"],
+            ["--corrupt is 0.4: of 100 clients", "lower --corrupt to at most 0.19 with --threshold 60, or"],
         ),
     ],
 )

@@ -46,6 +46,22 @@ def test_explain_has_a_word_for_every_message_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "pointed"),
+    [
+        ("masking --clients 5000 --length 70", True),
+        ("masking --clients 100", False),
+        ("sharing --clients 5000", False),
+    ],
+)
+def test_explain_points_to_plan_where_the_complete_graph_is_dear(
+    cli: Callable[..., Result], words: str, pointed: bool
+) -> None:
+    told = cli("explain", *words.split()).stdout
+    assert ("secagg plan --clients 5000 --length 70 --bits 16" in told) == pointed
+    assert ("secagg plan" in told) == pointed
+
+
+@pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         ("--clients 1", ["--clients", "at least 2"]),

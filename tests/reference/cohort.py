@@ -77,6 +77,9 @@ class Listing:
         content = cohort.digest + root + u32(self.degree) + u32(self.threshold)
         self.digest = sha256(19, content + bitmap(listed, cohort.everybody))
         self.complete = self.degree == len(listed) - 1
+        self.least = cohort.threshold  # dealers and survivors
+        if tolerance is not None and tolerance.adversary == "semi-honest" and not self.complete:
+            self.least = max(self.least, len(listed) - tolerance.counts(cohort.size)[1])
         self.circle = listed if self.complete else circle(listed, self.degree, self.digest)
 
     def holders(self, index: int) -> list[int]:

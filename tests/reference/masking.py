@@ -238,7 +238,7 @@ class Client:
     def _demand_members(self, members: list[int], before: list[int]) -> None:
         """What holds for A and for V alike (section 12.3, rule 2)."""
         demand(self.me in members, "12.3 (2)", "a set without me")
-        demand(len(members) >= self.cohort.threshold, "12.3 (2)", "fewer members than the threshold")
+        demand(len(members) >= self.listing.least, "12.3 (2)", "fewer members than the threshold")
         demand(set(members) <= set(before), "12.3 (2)", "members that were not in the set before")
         mine = set(self.listing.holders(self.me)) & set(members)
         demand(len(mine) >= self.listing.threshold, "12.3 (2)", "fewer than t of my holders")

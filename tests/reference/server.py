@@ -101,7 +101,7 @@ class Server:
     def route(self, messages: Mapping[int, bytes]) -> dict[int, bytes]:
         dealt = self._good(messages, "_check_dealt")
         self.dealers = dealers_left(self.listing, list(dealt))
-        if len(self.dealers) < self.cohort.threshold:
+        if len(self.dealers) < self.listing.least:
             raise Aborted("too few dealers with t holders")
         self.dealing = self.listing.dealing(self.dealers)
         head = bitmap(self.dealers, self.cohort.everybody)
@@ -133,6 +133,8 @@ class Server:
     def ask_consistency(self, messages: Mapping[int, bytes]) -> dict[int, bytes]:
         masked = self._good(messages, "_check_masked")
         self.survivors = list(masked)
+        if len(self.survivors) < self.listing.least:
+            raise Aborted("more are gone than the graph holds for")
         bits, length = self.cohort.sum_bits, self.cohort.length
         self.masked = {i: unpack(payload, length, bits) for i, payload in masked.items()}
         for dealer in self.dealers:

@@ -108,7 +108,7 @@ def settings() -> dict[str, tuple[str, Setting]]:
         "sparse-9": (
             "Sparse graph with k = t = 2; both neighbours of a client deal no shares, so the server takes it "
             "out of the dealers as well.",
-            sparse("sparse-9", 9, 5, Tolerance("0", "0", "semi-honest"), {2: "share-keys", 4: "share-keys"}),
+            sparse("sparse-9", 9, 5, Tolerance("0", "0", "none"), {2: "share-keys", 4: "share-keys"}),
         ),
         "sparse-24": (
             "Sparse graph for 2 corrupt clients and 2 dropouts of 24; one more advertises nothing. Of most "

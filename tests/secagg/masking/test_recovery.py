@@ -115,7 +115,7 @@ def test_one_less_is_not_and_it_is_said_whose(rig: SimpleNamespace, setting: Set
 
 def test_who_has_too_few_holders_that_dealt_is_left_out_and_the_round_goes_on(rig: SimpleNamespace) -> None:
     """While nothing is masked yet nobody depends on it."""
-    tolerance, vectors = Tolerance(0.0, 0.05, Adversary.SEMI_HONEST), rig.vectors(40, LENGTH, 16)
+    tolerance, vectors = Tolerance(0.0, 0.05, Adversary.NONE), rig.vectors(40, LENGTH, 16)
     backend = Kept(tolerance=tolerance)
     rig.play(backend, vectors).require_exact()
     gone = set(backend.clients[3]._holders) - {3}
@@ -182,3 +182,23 @@ def test_a_recovery_shows_no_share(setting: Setting) -> None:
     vectors = setting.rig.vectors(setting.members, LENGTH, 16)
     setting.rig.play(backend_of, vectors, liars={0: in_phase("unmask", look)}).require_exact()
     assert shown == [f"Recovery(<secret>, {setting.members} dealers)"]
+
+
+# More dropouts than a semi-honest graph holds for: what is left of it might be in parts, with a sum for each.
+
+
+@pytest.mark.parametrize("phase", ["share-keys", "masked-input"])
+@pytest.mark.parametrize(("gone", "opens"), [(2, True), (3, False)])
+def test_a_semi_honest_graph_holds_for_its_dropouts_only(
+    rig: SimpleNamespace, phase: str, gone: int, opens: bool
+) -> None:
+    tolerance = Tolerance(0.0, 0.05, Adversary.SEMI_HONEST)
+    apart = [5, 18, 31]  # no two of them share so many neighbours that a secret is lost
+    vectors = rig.vectors(40, LENGTH, 16)
+    outcome = rig.play(Kept(tolerance=tolerance), vectors, drop=dict.fromkeys(apart[:gone], phase))
+    if opens:
+        outcome.require_exact()
+    else:
+        assert outcome.abort is not None
+        assert "37 of the 40 listed clients" in outcome.abort.reason
+        assert "holds for 38 or more" in outcome.abort.reason

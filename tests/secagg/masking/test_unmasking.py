@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mpc.errors import LocalError
+from mpc.errors import AbortError, LocalError
 from mpc.ring import add_masks
 from mpc.tape import SeededTape
 from secagg import Masking
@@ -182,3 +182,45 @@ def test_misuse_is_named(arguments: dict[str, Any], complaint: str) -> None:
 def test_masking_takes_nothing_else() -> None:
     with pytest.raises(LocalError, match="unmasking is 3: must be an instance of Unmasking"):
         Masking(unmasking=3)  # type: ignore[arg-type]
+
+
+class Spoils(Executor):
+    """Gives the right answer but for the last task, of which it makes something else."""
+
+    def __init__(self, spoil: Callable[[Any], Any], tasks: int) -> None:
+        self._spoil, self._left = spoil, tasks
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        self._left -= 1
+        future: Future[Any] = Future()
+        answer = function(*arguments, **named)
+        try:
+            future.set_result(answer if self._left else self._spoil(answer))
+        except RuntimeError as error:
+            future.set_exception(error)
+        return future
+
+
+def fails(answer: Any) -> Any:
+    raise RuntimeError("the pool is gone")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (fails, RuntimeError),
+        (lambda answer: answer[:1], AbortError),
+        (lambda answer: answer.astype(np.uint8), AbortError),
+        (lambda answer: int(answer[0]), AbortError),
+        (lambda answer: None, AbortError),
+    ],
+)
+def test_a_failed_executor_leaves_the_sum_as_it_was(
+    spoil: Callable[[Any], Any], error: type[Exception]
+) -> None:
+    streams, total = some_streams(9), np.arange(100, dtype=np.uint32)
+    with pytest.raises(error):
+        Unmasking(Spoils(spoil, 3), 3).run(total, streams)
+    assert total.tolist() == list(range(100))
+    Unmasking(Remembers(), 3).run(total, streams)
+    assert total.tolist() == expected(np.uint32, 100, streams)
