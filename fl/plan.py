@@ -203,8 +203,7 @@ def _server_work(cohort: Cohort, graph: GraphParameters, cost: Cost, dropped: in
     weights = graph.threshold * (1 if graph.complete else n)
     return _sum(
         _link_work(cost, n, client=False),
-        # Two of the sets stand in a message of each client's own.
-        {op.MEMBER: 2 * n * n, op.ENTRY: ENTRIES * n * graph.degree},
+        {op.MEMBER: LISTS * n, op.ENTRY: ENTRIES * n * graph.degree},
         # advertise-keys: both keys of each client are tried, then the graph is drawn
         {op.AGREEMENT: 2 * n, op.VERIFICATION: 2 * n * signed, op.DERIVATION: not graph.complete},
         {op.TREE_LEAF: n, op.PROOF_LEVEL: n * (n - 1).bit_length()},

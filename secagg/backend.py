@@ -122,6 +122,7 @@ class Backend(ABC):
     ) -> LinkedParty[None]:
         if cohort.threshold < (least := self.resolve_threshold(cohort.size)):
             raise LocalError("cohort.threshold", cohort.threshold, f"this client asks for at least {least}")
+        _check_tape(tape)
         check_identity(cohort, me, identity)
         inner = self._client(cohort, me, vector, checks, tape)
         inner.identity = identity
@@ -146,6 +147,7 @@ class Backend(ABC):
     def _linked_server(
         self, cohort: Cohort, link_key: bytes, checks: Sequence[Check], tape: RandomTape
     ) -> LinkedServer:
+        _check_tape(tape)
         if _public_half(link_key) != cohort.server_key:
             raise LocalError("link_key", "another key", "must be the private half of cohort.server_key")
         inner = self._server(cohort, checks, tape)
@@ -238,6 +240,11 @@ class Backend(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(threshold={self.threshold:.4g})"
+
+
+def _check_tape(tape: object) -> None:
+    if not isinstance(tape, RandomTape):
+        raise LocalError("tape", tape, "must be a RandomTape, such as SystemTape()")
 
 
 def _public_half(link_key: bytes) -> bytes:

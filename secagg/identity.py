@@ -96,7 +96,7 @@ def check_identity(cohort: Cohort, me: str, identity: Identity | None) -> None:
         raise LocalError("identity", identity, f"is not the one that the cohort pins for client {me!r}")
 
 
-def save_identity(path: Path, name: str, identity: Identity) -> None:
+def save_identity(path: str | Path, name: str, identity: Identity) -> None:
     """A new file that only its owner may read; an existing one is never overwritten."""
     content = {"format": _IDENTITY_FORMAT, "name": name, "secret": identity.export_secret().hex()}
     try:
@@ -110,8 +110,9 @@ def save_identity(path: Path, name: str, identity: Identity) -> None:
         os.fsync(file.fileno())
 
 
-def load_identity(path: Path) -> tuple[str, Identity]:
+def load_identity(path: str | Path) -> tuple[str, Identity]:
     """Name and identity; ``LocalError`` for a file that others may read, or that is no identity."""
+    path = Path(path)
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
@@ -189,8 +190,9 @@ class Roster:
         return json.dumps(fields, indent=2) + "\n"
 
     @classmethod
-    def load(cls, path: Path, authority: bytes) -> Roster:
+    def load(cls, path: str | Path, authority: bytes) -> Roster:
         """A file's roster: ``LocalError`` if it is none, ``DecodeError`` if ``authority`` did not sign it."""
+        path = Path(path)
         content = _load(path, _ROSTER_FORMAT)
         try:
             keys = {str(name): bytes.fromhex(key) for name, key in content["members"].items()}

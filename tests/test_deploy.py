@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from secagg import Cohort, LocalError, Masking, SystemTape
 
@@ -28,3 +29,13 @@ def test_a_link_key_that_is_no_bytes_is_refused_and_not_shown() -> None:
     cohort = Cohort(bytes(16), 0, ("ana", "bo"), 2, 4, 16, bytes(32))
     with pytest.raises(LocalError, match="link_key is 'str': must be bytes"):
         Masking().server(cohort, link_key="secret", tape=SystemTape())  # type: ignore[arg-type]
+
+
+def test_no_party_is_made_without_a_tape() -> None:
+    key = bytes(range(32))
+    public = X25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
+    cohort, vector = Cohort(bytes(16), 0, ("ana", "bo"), 2, 4, 16, public), np.zeros(4, np.int64)
+    with pytest.raises(LocalError, match="tape is None: must be a RandomTape"):
+        Masking().server(cohort, link_key=key, tape=None)  # type: ignore[arg-type]
+    with pytest.raises(LocalError, match="tape is None: must be a RandomTape"):
+        Masking().client(cohort, "ana", vector, tape=None)  # type: ignore[arg-type]

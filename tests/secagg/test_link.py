@@ -173,6 +173,18 @@ def test_keys_of_small_order_are_refused(cohort: Any, rig: SimpleNamespace, poin
         Link(cohort, client_id(1), rig.link_key, point, serves=True, tape=SeededTape(b"server"))
 
 
+def test_who_has_the_other_end_cannot_speak_in_anothers_name(cohort: Any, rig: SimpleNamespace) -> None:
+    inner = InsecurePlain()._client(cohort, "c1", np.zeros(3, np.int64), (), SeededTape(b"inner"))
+    party = LinkedParty.client(inner, cohort, SeededTape(b"client"))
+    (greeting,) = party.start()
+    server = Link(
+        cohort, CLIENT, rig.link_key, bytes(greeting.payload[:32]), serves=True, tape=SeededTape(b"server")
+    )
+    forged = replace(message(cohort, upwards=False), sender=client_id(3), phase="check")
+    with pytest.raises(PeerError, match="server in phase 'check': speaks in the name of client 3"):
+        party.receive(server.close(forged))
+
+
 def test_a_link_shows_nothing_of_itself(cohort: Any, rig: SimpleNamespace) -> None:
     assert repr(ends(cohort, rig)[0]) == "Link(<secret>)"
 
