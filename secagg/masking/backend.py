@@ -62,8 +62,8 @@ class Masking(Backend):
       half, since two halves of the cohort that are told different survivor sets would otherwise reveal both
       secrets of a client. On the complete graph the round survives the loss of all the others, in any phase.
     * ``tolerance``: for large cohorts. The graph is then the sparse one of Bell et al. 2020 (eprint 2020/704)
-      that withstands just that (spec section 12.7), and a client works with some 100 to 200 others, however
-      many there are. None: the complete graph.
+      that withstands just that (spec section 12.7): against 5 % corrupt and 5 % dropouts a client works with
+      some 200 others, however many there are. None: the complete graph.
     * ``unmasking``: who computes the keystreams that the server takes off; None: threads of its process.
     * ``max_message_bytes``: see :class:`Backend`.
     """
