@@ -56,6 +56,8 @@ def dump(context: Mapping[str, object], state: object, kinds: Sequence[Kind]) ->
 
 def load(data: bytes | memoryview, context: Mapping[str, object], kinds: Sequence[Kind]) -> Any:
     """The state in a dump. ``LocalError`` names what differs from ``context``; ``DecodeError``: damaged."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise LocalError("data", type(data).__name__, "must be the bytes that dump() gave")
     body = memoryview(data)[: max(0, len(data) - DIGEST_BYTES)]
     if hashlib.sha256(body).digest() != data[len(body) :]:
         raise DecodeError("a dump whose digest does not match its content")

@@ -103,6 +103,13 @@ class Durable(Generic[R]):
         may make two calls differ. ``LocalError`` if the file is open elsewhere, damaged, or of another
         party; see :class:`Journal`.
         """
+        if not isinstance(tape, RandomTape):
+            raise LocalError("tape", tape, "must be a RandomTape, such as SystemTape()")
+        if isinstance(journal_bytes, bool) or not isinstance(journal_bytes, int) or journal_bytes < 0:
+            raise LocalError("journal_bytes", journal_bytes, "must be a whole number of at least 0")
+        folder = os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(folder):
+            raise LocalError("path", os.fspath(path), f"there is no folder {folder}")
         journal = Journal(path)
         try:
             found = cls(journal, load, tape, journal_bytes, sync_all)

@@ -118,3 +118,9 @@ def test_a_digest_does_not_make_a_dump() -> None:
     for body in (b"", b"\1", b"\1" + b"\2\0\0\0" + b"\1\0" + encode(1)):
         with pytest.raises(DecodeError):
             load(body + hashlib.sha256(body).digest(), CONTEXT, ())
+
+
+@pytest.mark.parametrize("data", ["text", None, 3])
+def test_a_dump_is_bytes(data: object) -> None:
+    with pytest.raises(LocalError, match=r"data is .*must be the bytes that dump"):
+        load(data, CONTEXT, KINDS)  # type: ignore[arg-type]

@@ -568,3 +568,21 @@ def test_a_file_of_something_else_is_refused(world: Callable[..., World]) -> Non
     journal = Journal(one.path)
     assert journal.records == [b"\7nothing that we know"]
     journal.close()
+
+
+@pytest.mark.parametrize(
+    ("place", "changes", "complaint"),
+    [
+        ("no such folder/round", {}, "path is .*there is no folder"),
+        ("round", {"tape": 5}, "tape is 5: must be a RandomTape"),
+        ("round", {"journal_bytes": "a"}, "journal_bytes is 'a'"),
+        ("round", {"journal_bytes": -1}, "journal_bytes is -1"),
+    ],
+)
+def test_arguments_that_cannot_be_leave_no_file(
+    tmp_path: Path, place: str, changes: dict[str, Any], complaint: str
+) -> None:
+    options: dict[str, Any] = {"tape": SeededTape(b""), **changes}
+    with pytest.raises(LocalError, match=complaint):
+        Durable.open(tmp_path / place, lambda tape: None, lambda data, tape: None, **options)  # type: ignore[arg-type, return-value]
+    assert list(tmp_path.iterdir()) == []
