@@ -108,9 +108,14 @@ class Listing:
 
     def neighbours(self, rank: int, among: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The ranks of a member's neighbours that are ``among`` some, and its place in the row of each."""
-        holders, places = self.holders[rank], self.places[rank]
-        found = among[holders] & (holders != rank)
-        return holders[found], places[found]
+        found = self.neighbouring(rank, among)
+        return self.holders[rank, found], self.places[rank, found]
+
+    def neighbouring(self, rank: int, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of a member's holders are neighbours that are ``among`` some, shape (degree + 1,)."""
+        holders = self.holders[rank]
+        found: NDArray[np.bool_] = among[holders] & (holders != rank)
+        return found
 
     def core(self, indices: Collection[int]) -> tuple[int, ...]:
         """The largest part of these members in which everybody has at least ``threshold`` holders.

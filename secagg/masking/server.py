@@ -245,8 +245,7 @@ class MaskingServer(RoundServer[MaskedInput]):
 
     def _on_consistency_tags(self, message: Message) -> list[Message]:
         rank = self._listing.rank[message.sender.index]
-        holders = self._listing.holders[rank]
-        due = self._alive[holders] & (holders != rank)
+        due = self._listing.neighbouring(rank, self._alive)
         tags = ConsistencyTags.decode(message.payload, int(due.sum())).tags
         self._tags[rank, due] = np.frombuffer(tags, np.uint8).reshape(-1, CONSISTENCY_BYTES)
         return []
@@ -263,11 +262,9 @@ class MaskingServer(RoundServer[MaskedInput]):
     def _relay_tags(self, receiver: int, heard: NDArray[np.bool_]) -> Message:
         rank = self._listing.rank[receiver]
         senders, places = self._listing.neighbours(rank, heard)
-        holders = self._listing.holders[rank]
-        makers = heard[holders] & (holders != rank)
-        return self._to(
-            client_id(receiver), UNMASK, RelayedTags.encode_rows(makers, self._tags[senders, places])
-        )
+        makers = self._listing.neighbouring(rank, heard)
+        payload = RelayedTags.encode_rows(makers, self._tags[senders, places])
+        return self._to(client_id(receiver), UNMASK, payload)
 
     # Round 4: Unmasking.
 
