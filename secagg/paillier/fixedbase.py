@@ -9,9 +9,9 @@ from gmpy2 import mpz
 from numpy.typing import NDArray
 
 from mpc.errors import LocalError
+from secagg.paillier.modulus import Modulus
 
 TABLE_BYTES = 8 * 2**20  # 8 MiB: 43 multiplications a power at 3072 bits; twice that saves three
-_ENTRY_OVERHEAD = 64  # bytes that an mpz and its list slot take beside the limbs
 
 
 class FixedBase:
@@ -27,29 +27,31 @@ class FixedBase:
 
     __slots__ = ("_modulus", "_tables", "columns", "exponent_bits", "spacing", "table_bytes", "teeth")
 
-    def __init__(self, base: mpz, modulus: mpz, exponent_bits: int, memory: int = TABLE_BYTES) -> None:
-        entry = (modulus.bit_length() + 7) // 8 + _ENTRY_OVERHEAD
+    def __init__(self, base: mpz, modulus: Modulus, exponent_bits: int, memory: int = TABLE_BYTES) -> None:
+        entry = modulus.entry_bytes
         self.exponent_bits = exponent_bits
         if memory < 2 * entry:
             raise LocalError("memory", memory, f"the smallest comb takes {2 * entry} bytes")
         self.teeth, self.spacing = comb_shape(exponent_bits, memory // entry)
         self.columns = -(-exponent_bits // self.teeth)
         self._modulus = modulus
-        self._tables = self._build(base)
-        self.table_bytes = sum(map(len, self._tables)) * entry
+        tables = self._build(base)
+        self.table_bytes = sum(map(len, tables)) * entry
+        self._tables = modulus.comb_tables(tables)
 
     def _build(self, base: mpz) -> list[list[mpz]]:
         """Table j, entry d: the product over the bits i of d of base^(2^(i·columns + j·spacing))."""
+        modulus = self._modulus.value
         blocks = -(-self.columns // self.spacing)
-        squares = [base % self._modulus]
+        squares = [base % modulus]
         for _ in range((self.teeth - 1) * self.columns + (blocks - 1) * self.spacing):
-            squares.append(squares[-1] * squares[-1] % self._modulus)
+            squares.append(squares[-1] * squares[-1] % modulus)
         tables = []
         for block in range(blocks):
             table = [mpz(1)]
             for tooth in range(self.teeth):
                 step = squares[tooth * self.columns + block * self.spacing]
-                table += [entry * step % self._modulus for entry in table]
+                table += [entry * step % modulus for entry in table]
             tables.append(table)
         return tables
 
@@ -58,27 +60,20 @@ class FixedBase:
         for index, exponent in enumerate(exponents):
             if not 0 <= exponent < 1 << self.exponent_bits:
                 raise LocalError("exponents", f"<secret> at {index}", f"0 to 2^{self.exponent_bits} - 1")
-        return [self._power(digits.tolist()) for digits in self._digits(exponents)]
+        return self._modulus.comb(self._tables, self._choices(exponents), self.spacing)
 
-    def _digits(self, exponents: Sequence[mpz]) -> NDArray[np.uint32]:
+    def _choices(self, exponents: Sequence[mpz]) -> NDArray[np.uint32]:
         """For each exponent its ``columns`` digits of ``teeth`` bits, shape (len(exponents), columns)."""
         bits = self.teeth * self.columns
         width = (bits + 7) // 8
         octets = np.frombuffer(b"".join(e.to_bytes(width, "little") for e in exponents), np.uint8)
         rows = np.unpackbits(octets.reshape(len(exponents), width), axis=1, count=bits, bitorder="little")
-        digits = np.zeros((len(exponents), self.columns), np.uint32)
+        choices = np.zeros((len(exponents), self.columns), np.uint32)
         for tooth in range(self.teeth):
-            digits |= rows[:, tooth * self.columns :][:, : self.columns].astype(np.uint32) << np.uint32(tooth)
-        return digits
-
-    def _power(self, digits: list[int]) -> mpz:
-        modulus = self._modulus
-        result = mpz(1)
-        for offset in reversed(range(self.spacing)):
-            result = result * result % modulus
-            for table, digit in zip(self._tables, digits[offset :: self.spacing], strict=False):
-                result = result * table[digit] % modulus
-        return result
+            choices |= rows[:, tooth * self.columns :][:, : self.columns].astype(np.uint32) << np.uint32(
+                tooth
+            )
+        return choices
 
     def __repr__(self) -> str:
         return f"FixedBase(exponent_bits={self.exponent_bits}, table_bytes={self.table_bytes})"

@@ -1,4 +1,7 @@
-"""What a Paillier key has to be, and its bytes (spec section 14.1)."""
+"""What a Paillier key has to be, and its bytes (spec section 14.1).
+
+A key without h_s is a textbook key: one that was made elsewhere, of which less is asked.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from gmpy2 import mpz
 from mpc.errors import DecodeError, LocalError
 
 VERSION = 1
-PUBLIC, SECRET = 1, 2  # kinds of encoded keys
+PUBLIC, SECRET, TEXTBOOK_PUBLIC, TEXTBOOK_SECRET = 1, 2, 3, 4  # kinds of encoded keys
 DEFAULT_BITS = 3072
 SECURITY = {2048: 112, 3072: 128, 4096: 152}  # bits of n → security bits (SP 800-56B rev. 2, appendix D)
 MIN_INSECURE_BITS = 64
+_SMALL_PRIMES = gmpy2.primorial(1 << 12)  # a factor of a key of 64 bits is larger
 HEADER_BYTES = 4  # version, kind, modulus bits in two bytes
 
 
@@ -41,9 +45,9 @@ def _is_whole(value: object) -> bool:
 
 
 def secret_fault(p: mpz, q: mpz) -> str:
-    """Why two primes p and q do not make a key; empty when they do."""
+    """Why two primes p and q do not make a key with an h_s; empty when they do."""
     half = p.bit_length()
-    if half != q.bit_length() or p >> (half - 2) != 3 or q >> (half - 2) != 3:
+    if half < MIN_INSECURE_BITS // 2 or not p >> (half - 2) == q >> (half - 2) == 3:
         return "p and q must have one length and their two top bits set"
     if p % 4 != 3 or q % 4 != 3:
         return "p and q must be 3 modulo 4"
@@ -54,10 +58,20 @@ def secret_fault(p: mpz, q: mpz) -> str:
     return ""
 
 
-def public_fault(n: mpz, h_s: mpz) -> str:
+def textbook_secret_fault(p: mpz, q: mpz) -> str:
+    """Why two primes p and q do not make a textbook key; empty when they do."""
+    if min(p, q) < 1 << (MIN_INSECURE_BITS // 2 - 1) or p.bit_length() != q.bit_length():
+        return "p and q must have one length, half that of a modulus"
+    # Of two different primes of one length neither divides the other less 1, so gcd(n, φ(n)) = 1 follows.
+    return "p and q must differ" if p == q else ""
+
+
+def public_fault(n: mpz, h_s: mpz | None) -> str:
     """Why n and h_s do not make a key; empty when nothing that the public can see is wrong."""
     if n < 1 << (MIN_INSECURE_BITS - 1) or n.bit_length() % 16:
         return f"n must have {MIN_INSECURE_BITS} bits or more, a multiple of 16"
+    if h_s is None:
+        return _textbook_fault(n)
     if n % 4 != 1:
         return "n must be 1 modulo 4, as a product of two primes that are 3 modulo 4 is"
     if not 1 < h_s < n * n or gmpy2.gcd(h_s, n) != 1:
@@ -68,6 +82,22 @@ def public_fault(n: mpz, h_s: mpz) -> str:
     return ""
 
 
+def _textbook_fault(n: mpz) -> str:
+    """A composite without small factors that is no power: what is left may still not be two primes."""
+    if gmpy2.gcd(n, _SMALL_PRIMES) != 1:
+        return "n must have no small prime factor"
+    if gmpy2.is_power(n) or gmpy2.is_prime(n):
+        return "n must be the product of two different primes, not a prime nor a power"
+    return ""
+
+
+def kind_of(data: bytes, kinds: tuple[int, ...]) -> int:
+    """Which of ``kinds`` an encoded key is; ``DecodeError`` if it is none of them."""
+    if len(data) < HEADER_BYTES or data[0] != VERSION or data[1] not in kinds:
+        raise DecodeError(f"not a key of version {VERSION} and kind {' or '.join(map(str, kinds))}")
+    return data[1]
+
+
 def encode_fields(kind: int, bits: int, fields: Sequence[tuple[mpz, int]]) -> bytes:
     """The header, then each integer in the given number of sixteenths of ``bits`` bits, little-endian."""
     body = b"".join(value.to_bytes(sixteenths * bits // 16, "little") for value, sixteenths in fields)
@@ -76,8 +106,7 @@ def encode_fields(kind: int, bits: int, fields: Sequence[tuple[mpz, int]]) -> by
 
 def decode_fields(data: bytes, kind: int, sixteenths: Sequence[int], allow_insecure_bits: bool) -> list[mpz]:
     """The integers that :func:`encode_fields` wrote; all lengths are checked, and the size of the modulus."""
-    if len(data) < HEADER_BYTES or data[0] != VERSION or data[1] != kind:
-        raise DecodeError(f"not a key of version {VERSION} and kind {kind}")
+    kind_of(data, (kind,))
     bits = int.from_bytes(data[2:HEADER_BYTES], "little")
     if bits not in SECURITY and not allow_insecure_bits:
         raise DecodeError(f"a modulus of {bits} bits is not one of {', '.join(map(str, SECURITY))}")

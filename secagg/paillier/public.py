@@ -6,8 +6,9 @@ with s = 1: the key carries h_s = h^n mod n² for h = −y² mod n, and a cipher
 
     c = (1 + m·n) · h_s^a mod n²,    a uniform below 2^exponent_bits(bits).
 
-A ciphertext is an ordinary Paillier ciphertext: whoever knows n can add to it, and any Paillier decryption
-opens it.
+A key that was made elsewhere has no h_s, and its randomizers are the textbook's: r^n mod n² for a uniform
+unit r, in place of h_s^a. Both are ordinary Paillier ciphertexts: whoever knows n can add to them, and any
+Paillier decryption opens them.
 
 Deviation: DJN draw a of half the modulus's bits, which factoring alone justifies. Here a is shorter, so
 hiding rests on the short-exponent discrete logarithm assumption modulo n as well (see
@@ -22,21 +23,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import gmpy2
 from gmpy2 import mpz
 
 from mpc.errors import DecodeError, LocalError
 from mpc.tape import RandomTape
-from secagg.paillier.fixedbase import FixedBase
-from secagg.paillier.keyformat import PUBLIC, SECURITY, decode_fields, encode_fields, public_fault
-from secagg.paillier.parallel import spread
+from secagg.paillier.fixedbase import TABLE_BYTES, FixedBase
+from secagg.paillier.keyformat import (
+    PUBLIC,
+    SECURITY,
+    TEXTBOOK_PUBLIC,
+    decode_fields,
+    encode_fields,
+    kind_of,
+    public_fault,
+)
+from secagg.paillier.modulus import modulus_of
+from secagg.paillier.prepared import Prepared
 
 FINGERPRINT_BYTES = 32  # SHA-256
-# Products are short, so that threads wait for the interpreter's lock: four gain 1.7 times, eight nothing.
-_PRODUCT_THREADS = 4
+_TABLES_KEPT = 4
 
 
 def exponent_bits(bits: int) -> int:
@@ -51,19 +60,30 @@ def exponent_bits(bits: int) -> int:
     return 3 * SECURITY[bits] + 16 if bits in SECURITY else bits // 2
 
 
+@lru_cache(_TABLES_KEPT)
+def _table(n: mpz, h_s: mpz, memory: int) -> FixedBase:
+    return FixedBase(h_s, modulus_of(n * n), exponent_bits(n.bit_length()), memory)
+
+
 @dataclass(frozen=True, repr=False)
 class PublicKey:
     """Modulus n and randomizer base h_s. Validated once, when made: ``LocalError`` says what is wrong.
 
-    Plaintexts are integers in [0, n); ciphertexts are units modulo n², in (0, n²).
+    Plaintexts are integers in [0, n); ciphertexts are units modulo n², in (0, n²). ``h_s`` None: a textbook
+    key, made elsewhere, whose encryption costs several times as much.
+
+    ``table_bytes`` bounds the table of powers of h_s, and is no part of what the key is or encodes. Equal
+    keys with equal bounds share one table in a process, which keeps the last four that were used.
     """
 
     n: mpz
-    h_s: mpz
+    h_s: mpz | None = None
+    table_bytes: int = field(default=TABLE_BYTES, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n", mpz(self.n))
-        object.__setattr__(self, "h_s", mpz(self.h_s))
+        if self.h_s is not None:
+            object.__setattr__(self, "h_s", mpz(self.h_s))
         fault = public_fault(self.n, self.h_s)
         if fault:
             raise LocalError("public key", self.n.bit_length(), fault)
@@ -84,25 +104,36 @@ class PublicKey:
         return self.bits // 4
 
     @cached_property
-    def randomizers(self) -> FixedBase:
-        """The powers of h_s: built at the first encryption, then kept."""
-        return FixedBase(self.h_s, self.n2, exponent_bits(self.bits))
+    def table(self) -> FixedBase | None:
+        """The powers of h_s, built at the first encryption; None for a textbook key.
+
+        ``LocalError`` if ``table_bytes`` does not hold the smallest.
+        """
+        return None if self.h_s is None else _table(self.n, self.h_s, self.table_bytes)
 
     def encode(self) -> bytes:
-        """Version, kind, bits (2 bytes), n (bits / 8), h_s (bits / 4), integers little-endian."""
+        """Version, kind, bits (2 bytes), n (bits / 8), h_s (bits / 4), integers little-endian.
+
+        A textbook key is of a kind of its own, and ends after n.
+        """
+        if self.h_s is None:
+            return encode_fields(TEXTBOOK_PUBLIC, self.bits, [(self.n, 2)])
         return encode_fields(PUBLIC, self.bits, [(self.n, 2), (self.h_s, 4)])
 
     @classmethod
-    def decode(cls, data: bytes, *, allow_insecure_bits: bool = False) -> PublicKey:
+    def decode(
+        cls, data: bytes, *, allow_insecure_bits: bool = False, table_bytes: int = TABLE_BYTES
+    ) -> PublicKey:
         """The key in ``data``; ``DecodeError`` unless it is one, of a size in ``SECURITY``.
 
         ``allow_insecure_bits`` admits the smaller keys that tests use. Nobody but the key's owner can tell
         whether n has two prime factors and h_s is an n-th power; an owner who lies about it gives away
         plaintexts that it could read and tell anyway.
         """
-        n, h_s = decode_fields(data, PUBLIC, [2, 4], allow_insecure_bits)
+        kind = kind_of(data, (PUBLIC, TEXTBOOK_PUBLIC))
+        fields = decode_fields(data, kind, [2, 4] if kind == PUBLIC else [2], allow_insecure_bits)
         try:
-            key = cls(n, h_s)
+            key = cls(*fields, table_bytes=table_bytes)
         except LocalError as error:
             raise DecodeError(f"public key: {error.bound}") from None
         if key.encode() != data:
@@ -129,25 +160,64 @@ class PublicKey:
             culprit = next(i for i, c in enumerate(ciphertexts) if gmpy2.gcd(c, self.n) != 1)
             raise DecodeError(f"ciphertext {culprit} has a factor in common with n")
 
-    def encrypt(self, plaintext: mpz, tape: RandomTape) -> mpz:
-        """A fresh ciphertext of ``plaintext``; see :meth:`encrypt_many`."""
-        return self.encrypt_many([plaintext], tape)[0]
+    def prepare(self, count: int, tape: RandomTape) -> Prepared:
+        """``count`` ≥ 0 randomizers made beforehand, for :meth:`encrypt_many` under this key."""
+        prepared = Prepared(self)
+        prepared.extend(count, tape)
+        return prepared
 
-    def encrypt_many(self, plaintexts: Sequence[mpz], tape: RandomTape) -> list[mpz]:
+    def encrypt(self, plaintext: mpz, randomness: RandomTape | Prepared) -> mpz:
+        """A fresh ciphertext of ``plaintext``; see :meth:`encrypt_many`."""
+        return self.encrypt_many([plaintext], randomness)[0]
+
+    def encrypt_many(self, plaintexts: Sequence[mpz], randomness: RandomTape | Prepared) -> list[mpz]:
         """Fresh ciphertexts of ``plaintexts``, each in [0, n) or else ``LocalError``.
 
-        Reads exponent_bits(bits) / 8 bytes of ``tape`` for each. The result depends on the tape alone, not on
-        how many threads share the work.
+        ``randomness``: a tape, for which see :meth:`randomizers`; or what :meth:`prepare` has made, which is
+        used up by as many and costs one multiplication each. ``LocalError`` when it was prepared for another
+        key, or too few are left: then, as for a bad plaintext, nothing is used up.
         """
+        self._require_plaintexts(plaintexts)
+        if not isinstance(randomness, Prepared):
+            return self.blind(plaintexts, self.randomizers(len(plaintexts), randomness))
+        if randomness.key != self:
+            raise LocalError("randomness", randomness, "was prepared for another key")
+        return self.blind(plaintexts, randomness.take(len(plaintexts)))
+
+    def randomizers(self, count: int, tape: RandomTape) -> list[mpz]:
+        """``count`` ≥ 0 uniform encryptions of 0. SECRET: each hides one plaintext, and must do so once.
+
+        Reads exponent_bits(bits) / 8 bytes of ``tape`` for each; for a textbook key a number below n, by
+        rejection. The result depends on the tape alone, not on how many threads share the work.
+        """
+        if count < 0:
+            raise LocalError("count", count, "must be at least 0")
+        if self.table is None:
+            units = [self._unit(tape) for _ in range(count)]
+            return modulus_of(self.n2).powers(units, self.n, public=True)
+        width = exponent_bits(self.bits) // 8
+        octets = tape.read(width * count)
+        exponents = [mpz.from_bytes(octets[at : at + width], "little") for at in range(0, len(octets), width)]
+        return self.table.powers(exponents)
+
+    def blind(self, plaintexts: Sequence[mpz], randomizers: Sequence[mpz]) -> list[mpz]:
+        """Ciphertexts of ``plaintexts`` in [0, n), from as many randomizers; ``LocalError`` otherwise."""
+        self._require_plaintexts(plaintexts)
+        if len(randomizers) != len(plaintexts):
+            raise LocalError("len(randomizers)", len(randomizers), f"must equal {len(plaintexts)}")
+        # (1 + m·n)·r = r + n·(m·r mod n) modulo n²: half the cost of multiplying modulo n².
+        pairs = zip(plaintexts, randomizers, strict=True)
+        return [(r + self.n * (m * r % self.n)) % self.n2 for m, r in pairs]
+
+    def _require_plaintexts(self, plaintexts: Sequence[mpz]) -> None:
         for index, plaintext in enumerate(plaintexts):
             if not 0 <= plaintext < self.n:
                 raise LocalError("plaintexts", f"<secret> at {index}", "each must be in [0, n)")
-        width = exponent_bits(self.bits) // 8
-        octets = tape.read(width * len(plaintexts))
-        exponents = [mpz.from_bytes(octets[at : at + width], "little") for at in range(0, len(octets), width)]
-        powers = spread(self.randomizers.powers, exponents, _PRODUCT_THREADS)
-        # (1 + m·n)·r = r + n·(m·r mod n) modulo n²: half the cost of multiplying modulo n².
-        return [(r + self.n * (m * r % self.n)) % self.n2 for m, r in zip(plaintexts, powers, strict=True)]
+
+    def _unit(self, tape: RandomTape) -> mpz:
+        while gmpy2.gcd(unit := mpz(tape.below(int(self.n))), self.n) != 1:
+            pass
+        return unit
 
     def add(self, left: mpz, right: mpz) -> mpz:
         """A ciphertext of the sum modulo n of two valid ciphertexts' plaintexts."""
@@ -179,6 +249,12 @@ class PublicKey:
         for ciphertext in ciphertexts[1:]:
             result = result * ciphertext % self.n2
         return result
+
+    def opened(self, ciphertexts: Sequence[mpz], lifts: Sequence[mpz]) -> list[mpz]:
+        """The plaintexts of valid ciphertexts, given the n-th power modulo n² that hides each."""
+        pairs = zip(ciphertexts, lifts, strict=True)
+        # c = (1 + m·n)·lift, so that (c − lift) / n = m·lift modulo n.
+        return [(c - lift) // self.n * gmpy2.invert(lift, self.n) % self.n for c, lift in pairs]
 
     def encode_ciphertexts(self, ciphertexts: Sequence[mpz]) -> bytes:
         """``ciphertext_bytes`` little-endian bytes for each ciphertext, in order."""

@@ -392,7 +392,7 @@ def test_what_is_not_a_private_key_does_not_import(data: bytes, fault: str) -> N
 
 
 def test_no_secret_leaves_a_private_key_except_by_export() -> None:
-    texts = [repr(PRIVATE), str(PRIVATE), f"{[PRIVATE]}", repr(PUBLIC), repr(PUBLIC.randomizers)]
+    texts = [repr(PRIVATE), str(PRIVATE), f"{[PRIVATE]}", repr(PUBLIC), repr(PUBLIC.table)]
     for text in texts:
         for secret in (P, Q, (P - 1) * (Q - 1)):
             assert str(secret)[:12] not in text

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from mpc.errors import LocalError
 from secagg.paillier.fixedbase import TABLE_BYTES, FixedBase, comb_shape
+from secagg.paillier.modulus import GmpModulus
 
 MODULUS = mpz(2**512 - 569)
+GMP = GmpModulus(MODULUS)
 BASE = 3**300 % int(MODULUS)
 
 deterministic = settings(derandomize=True, deadline=None, max_examples=40)
@@ -26,7 +28,7 @@ deterministic = settings(derandomize=True, deadline=None, max_examples=40)
 )
 @deterministic
 def test_fixed_base_powers_are_powers(length: int, memory: int, fractions: list[Fraction]) -> None:
-    base = FixedBase(mpz(BASE), MODULUS, length, memory)
+    base = FixedBase(mpz(BASE), GMP, length, memory)
     assert base.table_bytes <= memory
     exponents = [0, 1, (1 << length) - 1, 1 << (length - 1)]
     exponents += [int(fraction * ((1 << length) - 1)) for fraction in fractions]
@@ -57,8 +59,8 @@ def test_no_other_comb_in_the_budget_is_faster(length: int, entries: int) -> Non
 
 def test_fixed_base_refuses_what_it_cannot_do() -> None:
     with pytest.raises(LocalError, match="memory"):
-        FixedBase(mpz(2), MODULUS, 100, 2 * (64 + 64) - 1)
-    base = FixedBase(mpz(2), MODULUS, 100)
+        FixedBase(mpz(2), GMP, 100, 2 * (64 + 64) - 1)
+    base = FixedBase(mpz(2), GMP, 100)
     assert base.powers([]) == []
     for exponent in (-1, 1 << 100):
         with pytest.raises(LocalError, match="exponents is '<secret> at 1'") as caught:
