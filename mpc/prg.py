@@ -49,6 +49,8 @@ class Usage(IntEnum):
     LISTING = 19
     DEALING = 20
     SHARE_COMMITMENT = 21
+    OPENING_BATCH = 22
+    OPENING_PROOF = 23
 
 
 @cache

@@ -46,7 +46,7 @@ _MASK = np.uint64(2**DIGIT_BITS - 1)
 _WORD = np.uint64(64)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _add_rows(total: Any, at: int, x: Any, first: int, a: Any, b: Any, c: Any, d: Any) -> None:
     """total[at:] += x[first:] · (a, b, c, d), in one pass, with the last digits of x in registers."""
     count = x.shape[0] - first
@@ -62,18 +62,24 @@ def _add_rows(total: Any, at: int, x: Any, first: int, a: Any, b: Any, c: Any, d
         x4, x3, x2, x1 = x3, x2, x1, x0
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _add_product(total: Any, at: int, left: Any, right: Any) -> None:
     """total[at:] += left · right, two digits."""
     store(total, at, madd_low(load(total, at), left, right))
     store(total, at + 1, madd_high(load(total, at + 1), left, right))
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _clear(total: Any) -> None:
     zero = spread(_ZERO)
     for j in range(total.shape[0]):
         store(total, j, zero)
+
+
+@numba.njit(cache=True, nogil=True)
+def _copy(source: Any, out: Any) -> None:
+    for j in range(out.shape[0]):
+        store(out, j, load(source, j))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -146,6 +152,23 @@ def _reduce(total: Any, modulus: Any, inverse: np.uint64, out: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
+def multiply_pairs(left: Digits, right: Digits, modulus: Digits, inverse: np.uint64, out: Digits) -> None:
+    """out[g] = left[g] · right[g] / R, for arrays of shape (groups, digits, 8)."""
+    total = np.empty((2 * modulus.shape[0] + BLOCK, WIDTH), np.uint64)
+    for group in range(left.shape[0]):
+        multiply(left[group], right[group], modulus, inverse, total, out[group])
+
+
+@numba.njit(cache=True, nogil=True)
+def multiply_together(groups: Digits, modulus: Digits, inverse: np.uint64, out: Digits) -> None:
+    """out = the product of all groups, lane by lane, over a power of R; ``groups`` has one at least."""
+    total = np.empty((2 * modulus.shape[0] + BLOCK, WIDTH), np.uint64)
+    _copy(groups[0], out)
+    for group in range(1, groups.shape[0]):
+        multiply(out, groups[group], modulus, inverse, total, out)
+
+
+@numba.njit(cache=True, nogil=True)
 def multiply_groups(left: Digits, right: Digits, modulus: Digits, inverse: np.uint64, out: Digits) -> None:
     """out[g] = left[g] · right / R, for ``left`` of shape (groups, digits, 8), ``right`` of one group."""
     total = np.empty((2 * modulus.shape[0] + BLOCK, WIDTH), np.uint64)
@@ -168,15 +191,15 @@ def power_groups(
     chosen = np.empty((size, WIDTH), np.uint64)
     masks = np.empty((_ENTRIES, WIDTH), np.uint64)
     for group in range(bases.shape[0]):
-        table[0] = one
+        _copy(one, table[0])
         for entry in range(1, _ENTRIES):
             multiply(table[entry - 1], bases[group], modulus, inverse, total, table[entry])
         power = out[group]
-        power[:] = one
-        for window in windows:
+        _copy(one, power)
+        for place in range(windows.size):
             for _ in range(WINDOW):
                 square(power, modulus, inverse, total, power)
-            _choose(table, window, masks, chosen)
+            _choose(table, windows[place], masks, chosen)
             multiply(power, chosen, modulus, inverse, total, power)
 
 
@@ -208,7 +231,7 @@ def comb_groups(
     columns = choices.shape[1]
     for group in range(choices.shape[0]):
         power = out[group]
-        power[:] = one
+        _copy(one, power)
         for offset in range(spacing - 1, -1, -1):
             if offset < spacing - 1:
                 square(power, modulus, inverse, total, power)
@@ -216,7 +239,9 @@ def comb_groups(
                 column = block * spacing + offset
                 if column < columns:
                     for lane in range(WIDTH):
-                        chosen[:, lane] = table[block, choices[group, column, lane]]
+                        entry = choices[group, column, lane]
+                        for j in range(size):
+                            chosen[j, lane] = table[block, entry, j]
                     multiply(power, chosen, modulus, inverse, total, power)
 
 
@@ -234,6 +259,18 @@ def split(words: Digits, out: Digits) -> None:
                 if shift > _WORD - _DIGIT and at + 1 < words.shape[1]:
                     digit |= words[k, at + 1] << (_WORD - shift)
             out[group, j, lane] = digit & _MASK
+
+
+@numba.njit(cache=True, nogil=True)
+def first_outside(words: Digits, modulus: Digits) -> int:
+    """The first number, one a row, that is 0 or not below the modulus, one row; -1 if there is none."""
+    for k in range(words.shape[0]):
+        place = words.shape[1] - 1
+        while place > 0 and words[k, place] == modulus[0, place]:
+            place -= 1
+        if words[k, place] >= modulus[0, place] or not words[k].any():
+            return k
+    return -1
 
 
 @numba.njit(cache=True, nogil=True)

@@ -32,15 +32,16 @@ def modulus_bits(
     """
     if insecure_bits is not None:
         low, high = MIN_INSECURE_BITS, min(SECURITY)
-        if not _is_whole(insecure_bits) or not low <= insecure_bits < high or insecure_bits % 16:
+        if not is_whole(insecure_bits) or not low <= insecure_bits < high or insecure_bits % 16:
             raise LocalError(names[1], insecure_bits, f"must be a multiple of 16 from {low} to below {high}")
         return insecure_bits
-    if not _is_whole(bits) or bits not in SECURITY:
+    if not is_whole(bits) or bits not in SECURITY:
         raise LocalError(names[0], bits, f"must be one of {', '.join(map(str, SECURITY))}")
     return bits
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """An int that is no bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -70,10 +71,12 @@ def public_fault(n: mpz, h_s: mpz | None) -> str:
     """Why n and h_s do not make a key; empty when nothing that the public can see is wrong."""
     if n < 1 << (MIN_INSECURE_BITS - 1) or n.bit_length() % 16:
         return f"n must have {MIN_INSECURE_BITS} bits or more, a multiple of 16"
+    if h_s is not None and n % 4 != 1:
+        return "n must be 1 modulo 4, as a product of two primes that are 3 modulo 4 is"
+    if gmpy2.gcd(n, _SMALL_PRIMES) != 1:
+        return "n must have no small prime factor"
     if h_s is None:
         return _textbook_fault(n)
-    if n % 4 != 1:
-        return "n must be 1 modulo 4, as a product of two primes that are 3 modulo 4 is"
     if not 1 < h_s < n * n or gmpy2.gcd(h_s, n) != 1:
         return "h_s must be a unit in (1, n²)"
     # An n-th power that is ±1 modulo n is ±1, and would hide nothing.
@@ -83,9 +86,7 @@ def public_fault(n: mpz, h_s: mpz | None) -> str:
 
 
 def _textbook_fault(n: mpz) -> str:
-    """A composite without small factors that is no power: what is left may still not be two primes."""
-    if gmpy2.gcd(n, _SMALL_PRIMES) != 1:
-        return "n must have no small prime factor"
+    """A composite that is no power: what is left may still not be two primes."""
     if gmpy2.is_power(n) or gmpy2.is_prime(n):
         return "n must be the product of two different primes, not a prime nor a power"
     return ""

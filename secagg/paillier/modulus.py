@@ -53,6 +53,30 @@ class Modulus(ABC):
     def comb(self, tables: Any, choices: Choices, spacing: int) -> list[mpz]:
         """The powers of a :class:`secagg.paillier.fixedbase.FixedBase`; ``choices``: (powers, columns)."""
 
+    @abstractmethod
+    def first_non_unit(self, octets: bytes | memoryview) -> int | None:
+        """The place of the first number that is no unit in (0, value), in a row of ``row_bytes`` each."""
+
+    @abstractmethod
+    def running_product(self) -> RunningProduct: ...
+
+    def _culprit(self, product: mpz, octets: bytes | memoryview) -> int | None:
+        """The first number with a factor in common; a product is a unit exactly when each factor is one."""
+        if gmpy2.gcd(product, self.value) == 1:
+            return None
+        numbers = self.decode_row(octets)
+        return next(place for place, number in enumerate(numbers) if gmpy2.gcd(number, self.value) != 1)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a number in an encoded row: those of ``value``."""
+        return int(self.value.bit_length() + 7) // 8
+
+    def decode_row(self, octets: bytes | memoryview) -> list[mpz]:
+        """The numbers of a row, which are little-endian."""
+        width = self.row_bytes
+        return [mpz.from_bytes(octets[at : at + width], "little") for at in range(0, len(octets), width)]
+
     def __repr__(self) -> str:  # the number itself may be a secret
         return f"{type(self).__name__}(bits={self.value.bit_length()})"
 
@@ -64,6 +88,17 @@ def modulus_of(value: mpz) -> Modulus:
     from secagg.kernels import lanes
 
     return LaneModulus(value) if lanes.available() else GmpModulus(value)
+
+
+class RunningProduct(ABC):
+    """The product, place by place, of encoded rows of one length, whose numbers lie in [0, value)."""
+
+    @abstractmethod
+    def multiply(self, octets: bytes | memoryview) -> None: ...
+
+    @abstractmethod
+    def numbers(self) -> list[mpz]:
+        """The product so far; empty before the first row."""
 
 
 class GmpModulus(Modulus):
@@ -98,6 +133,34 @@ class GmpModulus(Modulus):
                 result = result * table[choice] % self.value
         return result
 
+    def first_non_unit(self, octets: bytes | memoryview) -> int | None:
+        product = mpz(1)
+        for place, number in enumerate(self.decode_row(octets)):
+            if not 0 < number < self.value:
+                return place
+            product = product * number % self.value
+        return self._culprit(product, octets)
+
+    def running_product(self) -> RunningProduct:
+        return _GmpProduct(self)
+
+
+class _GmpProduct(RunningProduct):
+    def __init__(self, modulus: GmpModulus) -> None:
+        self._modulus = modulus
+        self._numbers: list[mpz] = []
+
+    def multiply(self, octets: bytes | memoryview) -> None:
+        row = self._modulus.decode_row(octets)
+        if not self._numbers:
+            self._numbers = row
+            return
+        value = self._modulus.value
+        self._numbers = [a * b % value for a, b in zip(self._numbers, row, strict=True)]
+
+    def numbers(self) -> list[mpz]:
+        return list(self._numbers)
+
 
 class LaneModulus(Modulus):
     """Eight numbers at a time, by ``secagg.kernels.montgomery``; numbers there are multiplied by R."""
@@ -112,9 +175,10 @@ class LaneModulus(Modulus):
         base = 1 << montgomery.DIGIT_BITS
         self._inverse = np.uint64(int(base - gmpy2.invert(value, base)))
         self._words = -(-value.bit_length() // (8 * _WORD_BYTES))
-        r = (mpz(1) << (montgomery.DIGIT_BITS * self._digits)) % value
+        self._r_value = r = (mpz(1) << (montgomery.DIGIT_BITS * self._digits)) % value
         self._row, self._r, self._r_squared, self._one = (
-            self._split([number] * montgomery.WIDTH)[0] for number in (self.value, r, r * r % value, mpz(1))
+            self.split(self._words_of([number] * montgomery.WIDTH))[0]
+            for number in (self.value, r, r * r % value, mpz(1))
         )
 
     @property
@@ -130,14 +194,14 @@ class LaneModulus(Modulus):
             groups = self._enter(chunk)
             out = np.empty_like(groups)
             self._kernels.power_groups(groups, windows, self._row, self._inverse, self._r, out)
-            return self._leave(out, len(chunk))
+            return self.leave(out, len(chunk))
 
         return spread(raised, bases, len(bases), self._kernels.WIDTH)
 
     def _windows(self, exponent: mpz) -> Digits:
-        """The exponent's digits of ``WINDOW`` bits, highest first."""
-        width, window = exponent.bit_length(), self._kernels.WINDOW
-        octets = np.frombuffer(exponent.to_bytes((width + 7) // 8, "big"), np.uint8)
+        """The exponent's digits of ``WINDOW`` bits, highest first; how many, its words alone decide."""
+        words, window = -(-exponent.bit_length() // (8 * _WORD_BYTES)), self._kernels.WINDOW
+        octets = np.frombuffer(exponent.to_bytes(words * _WORD_BYTES, "big"), np.uint8)
         bits = np.unpackbits(octets).astype(np.uint64)
         rows = np.pad(bits, (-bits.size % window, 0)).reshape(-1, window)
         return rows @ (np.uint64(1) << np.arange(window, dtype=np.uint64)[::-1])
@@ -158,19 +222,41 @@ class LaneModulus(Modulus):
             self._kernels.comb_groups(
                 tables, np.ascontiguousarray(groups), spacing, self._row, self._inverse, self._r, out
             )
-            return self._leave(out, len(rows))
+            return self.leave(out, len(rows))
 
         return spread(raised, list(choices), len(choices), width)
 
+    def first_non_unit(self, octets: bytes | memoryview) -> int | None:
+        words = self.row_words(octets)
+        if not len(words):
+            return None
+        if (place := self._kernels.first_outside(words, self._words_of([self.value]))) >= 0:
+            return int(place)
+        groups = self.split(words)
+        groups[-1][:, (len(words) - 1) % self._kernels.WIDTH + 1 :] = self._r[:, :1]  # lanes to spare
+        product = np.empty_like(self._r)
+        self._kernels.multiply_together(groups, self._row, self._inverse, product)
+        together = mpz(1)
+        for factor in self.leave(product[None], self._kernels.WIDTH):
+            together = together * factor % self.value
+        return self._culprit(together, octets)
+
+    def running_product(self) -> RunningProduct:
+        return _LaneProduct(self)
+
     def _enter(self, numbers: Sequence[mpz]) -> Digits:
         """Times R, in groups of eight."""
-        groups = self._split(numbers)
+        groups = self.split(self._words_of(numbers))
         self._multiply_all(groups, self._r_squared)
         return groups
 
-    def _leave(self, groups: Digits, count: int) -> list[mpz]:
-        """Over R, and below the modulus."""
-        self._multiply_all(groups, self._one)
+    def leave(self, groups: Digits, count: int, powers_of_r: int = 0) -> list[mpz]:
+        """Over R, times R^powers_of_r, and below the modulus: the first ``count`` of them."""
+        factor = self._one
+        if powers_of_r:
+            power = gmpy2.powmod(self._r_value, powers_of_r, self.value)
+            factor = self.split(self._words_of([power] * self._kernels.WIDTH))[0]
+        self._multiply_all(groups, factor)
         words = np.empty((count, self._words), np.uint64)
         self._kernels.join(groups, words)
         octets, width = words.tobytes(), self._words * _WORD_BYTES
@@ -181,11 +267,47 @@ class LaneModulus(Modulus):
     def _multiply_all(self, groups: Digits, factor: Digits) -> None:
         self._kernels.multiply_groups(groups, factor, self._row, self._inverse, groups)
 
-    def _split(self, numbers: Sequence[mpz]) -> Digits:
-        octets = b"".join(number.to_bytes(self._words * _WORD_BYTES, "little") for number in numbers)
-        words = np.frombuffer(octets, np.uint64).reshape(len(numbers), self._words)
-        groups = np.empty(
-            (-(-len(numbers) // self._kernels.WIDTH), self._digits, self._kernels.WIDTH), np.uint64
-        )
+    def multiply_pairs(self, left: Digits, right: Digits) -> None:
+        """left = left · right / R."""
+        self._kernels.multiply_pairs(left, right, self._row, self._inverse, left)
+
+    def _words_of(self, numbers: Sequence[mpz]) -> Digits:
+        octets = bytearray().join(number.to_bytes(self._words * _WORD_BYTES, "little") for number in numbers)
+        return np.frombuffer(octets, np.uint64).reshape(len(numbers), self._words)
+
+    def row_words(self, octets: bytes | memoryview) -> Digits:
+        """The numbers of an encoded row in words, one a row."""
+        numbers = np.frombuffer(octets, np.uint8).reshape(-1, self.row_bytes)
+        words = np.zeros((len(numbers), self._words * _WORD_BYTES), np.uint8)
+        words[:, : self.row_bytes] = numbers
+        return words.view(np.uint64)
+
+    def split(self, words: Digits) -> Digits:
+        """Numbers in words, one a row, in groups of eight; places to spare hold 0."""
+        width = self._kernels.WIDTH
+        groups = np.empty((-(-len(words) // width), self._digits, width), np.uint64)
         self._kernels.split(words, groups)
         return groups
+
+
+class _LaneProduct(RunningProduct):
+    """Of k rows, over R^(k − 1): what the products have left out is put back at the end."""
+
+    def __init__(self, modulus: LaneModulus) -> None:
+        self._modulus = modulus
+        self._groups: Digits | None = None
+        self._width = self._rows = 0
+
+    def multiply(self, octets: bytes | memoryview) -> None:
+        words = self._modulus.row_words(octets)
+        groups = self._modulus.split(words)
+        if self._groups is None:
+            self._groups, self._width = groups, len(words)
+        else:
+            self._modulus.multiply_pairs(self._groups, groups)
+        self._rows += 1
+
+    def numbers(self) -> list[mpz]:
+        if self._groups is None:
+            return []
+        return self._modulus.leave(self._groups.copy(), self._width, self._rows)

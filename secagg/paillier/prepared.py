@@ -46,9 +46,16 @@ class Prepared:
         """SECRET: the first ``count`` ≥ 0, then gone from here. ``LocalError`` if there are fewer."""
         if os.getpid() != self._process:
             raise LocalError("prepared randomness", self, "another process has it: both would use it")
+        taken = self.take_if_enough(count)
+        if taken is None:
+            raise LocalError("count", count, f"must be from 0 to {len(self)}, which are left")
+        return taken
+
+    def take_if_enough(self, count: int) -> list[mpz] | None:
+        """SECRET: the same, or None if there are fewer, or if another process has the pool."""
         with self._lock:
-            if not 0 <= count <= len(self._unused):
-                raise LocalError("count", count, f"must be from 0 to {len(self._unused)}, which are left")
+            if os.getpid() != self._process or not 0 <= count <= len(self._unused):
+                return None
             return [self._unused.popleft() for _ in range(count)]
 
     def __reduce__(self) -> NoReturn:

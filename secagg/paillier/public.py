@@ -41,7 +41,7 @@ from secagg.paillier.keyformat import (
     kind_of,
     public_fault,
 )
-from secagg.paillier.modulus import modulus_of
+from secagg.paillier.modulus import Modulus, modulus_of
 from secagg.paillier.prepared import Prepared
 
 FINGERPRINT_BYTES = 32  # SHA-256
@@ -98,6 +98,11 @@ class PublicKey:
         """The modulus of ciphertexts, n²."""
         return self.n * self.n
 
+    @cached_property
+    def modulus(self) -> Modulus:
+        """The arithmetic of ciphertexts."""
+        return modulus_of(self.n2)
+
     @property
     def ciphertext_bytes(self) -> int:
         """Bytes of an encoded ciphertext."""
@@ -153,12 +158,22 @@ class PublicKey:
         product = mpz(1)
         for index, ciphertext in enumerate(ciphertexts):
             if not 0 < ciphertext < self.n2:
-                raise DecodeError(f"ciphertext {index} is not in (0, n²)")
+                raise self._invalid(index, ciphertext)
             product = product * (ciphertext % self.n) % self.n
         # A product is a unit exactly when each factor is one.
         if gmpy2.gcd(product, self.n) != 1:
-            culprit = next(i for i, c in enumerate(ciphertexts) if gmpy2.gcd(c, self.n) != 1)
-            raise DecodeError(f"ciphertext {culprit} has a factor in common with n")
+            raise next(self._invalid(i, c) for i, c in enumerate(ciphertexts) if gmpy2.gcd(c, self.n) != 1)
+
+    def validate_row(self, row: bytes | memoryview) -> None:
+        """The same for a row as :meth:`encode_ciphertexts` writes it, faster."""
+        place = self.modulus.first_non_unit(row)
+        if place is not None:
+            raise self._invalid(place, self.modulus.decode_row(row)[place])
+
+    def _invalid(self, index: int, ciphertext: mpz) -> DecodeError:
+        inside = 0 < ciphertext < self.n2
+        fault = "has a factor in common with n" if inside else "is not in (0, n²)"
+        return DecodeError(f"ciphertext {index} {fault}")
 
     def prepare(self, count: int, tape: RandomTape) -> Prepared:
         """``count`` ≥ 0 randomizers made beforehand, for :meth:`encrypt_many` under this key."""
@@ -194,7 +209,7 @@ class PublicKey:
             raise LocalError("count", count, "must be at least 0")
         if self.table is None:
             units = [self._unit(tape) for _ in range(count)]
-            return modulus_of(self.n2).powers(units, self.n, public=True)
+            return self.modulus.powers(units, self.n, public=True)
         width = exponent_bits(self.bits) // 8
         octets = tape.read(width * count)
         exponents = [mpz.from_bytes(octets[at : at + width], "little") for at in range(0, len(octets), width)]
@@ -268,9 +283,8 @@ class PublicKey:
         width = self.ciphertext_bytes
         if len(data) != count * width:
             raise DecodeError(f"{len(data)} bytes where {count} ciphertexts take {count * width}")
-        ciphertexts = [mpz.from_bytes(data[at : at + width], "little") for at in range(0, len(data), width)]
-        self.validate_ciphertexts(ciphertexts)
-        return ciphertexts
+        self.validate_row(data)
+        return self.modulus.decode_row(data)
 
     def __repr__(self) -> str:
         return f"PublicKey(bits={self.bits}, fingerprint={self.fingerprint().hex()[:16]}…)"

@@ -122,6 +122,8 @@ def test_usages_are_numbered_once_and_keep_their_numbers() -> None:
         "LISTING": 19,
         "DEALING": 20,
         "SHARE_COMMITMENT": 21,
+        "OPENING_BATCH": 22,
+        "OPENING_PROOF": 23,
     }
 
 

@@ -194,7 +194,7 @@ def test_insecure_sizes_are_refused_unless_asked_for() -> None:
 def test_a_round_under_such_a_key(lab: Any) -> None:
     keys = KeyHolderKeys(PRIVATE, bytes(range(1, 33)))
     assert KeyHolderPublic.decode(keys.public.encode(), allow_insecure_bits=True) == keys.public
-    backend = Paillier(keys=keys, threshold=2, insecure_key_bits=BITS)
+    backend = Paillier(keys=keys, minimum=2, insecure_key_bits=BITS)
     cohort = lab.cohort()
     vectors = lab.vectors(cohort)
     aggregate, _ = lab.run(cohort, vectors, backend=backend)
