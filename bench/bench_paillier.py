@@ -22,6 +22,7 @@ from secagg.paillier import KeyHolderKeys, Paillier
 from secagg.paillier.client import PaillierClient
 from secagg.paillier.fixedbase import TABLE_BYTES, FixedBase
 from secagg.paillier.keyholder import KeyHolder
+from secagg.paillier.opening import WholeKey
 from secagg.paillier.packing import Packing
 from secagg.paillier.private import PrivateKey, generate
 from secagg.paillier.public import exponent_bits
@@ -58,16 +59,16 @@ def test_generate(benchmark: BenchmarkFixture) -> None:
 def test_table(benchmark: BenchmarkFixture, private: PrivateKey, mebibytes: int) -> None:
     public = private.public
     table = benchmark.pedantic(
-        FixedBase, (public.h_s, public.n2, exponent_bits(BITS), mebibytes << 20), rounds=3
+        FixedBase, (public.h_s, public.modulus, exponent_bits(BITS), mebibytes << 20), rounds=3
     )
     benchmark.extra_info["table_bytes"] = table.table_bytes
 
 
 @pytest.mark.parametrize("mebibytes", [1, TABLE_BYTES >> 20, 32])
 def test_power(benchmark: BenchmarkFixture, private: PrivateKey, mebibytes: int) -> None:
-    """One exponentiation on one thread."""
+    """One exponentiation, which takes as long as eight where there are lanes (see bench_modulus.py)."""
     public = private.public
-    table = FixedBase(public.h_s, public.n2, exponent_bits(BITS), mebibytes << 20)
+    table = FixedBase(public.h_s, public.modulus, exponent_bits(BITS), mebibytes << 20)
     exponent = mpz.from_bytes(SeededTape(b"exponent").read(exponent_bits(BITS) // 8), "little")
     benchmark(table.powers, [exponent])
 
@@ -164,10 +165,11 @@ class Parties:
         return PaillierClient(self.cohort, name, self.vector, (), tape, self.private.public)
 
     def server(self) -> PaillierServer:
-        return PaillierServer(self.cohort, (), SeededTape(b"server"), self.private.public)
+        return PaillierServer(self.cohort, (), SeededTape(b"server"), WholeKey(self.private.public))
 
     def key_holder(self) -> KeyHolder:
-        return KeyHolder(self.cohort, KeyHolderKeys(self.private, LINK))
+        (holder,) = WholeKey.holders
+        return KeyHolder(self.cohort, holder, KeyHolderKeys(self.private, LINK), SeededTape(b"holder"))
 
     def inputs(self) -> list[Message]:
         """Two clients encrypt; the others send the same ciphertexts as the one or the other."""
@@ -194,6 +196,19 @@ def test_client_packs_and_encrypts_1e5(benchmark: BenchmarkFixture, parties: Par
     benchmark.extra_info["upload / packed plain vector"] = len(message.payload) / (10**5 * 2)
 
 
+def test_client_online_1e5(benchmark: BenchmarkFixture, parties: Parties) -> None:
+    """With randomness prepared beforehand: packing, one product for each ciphertext, encoding."""
+    backend = Paillier(public=KeyHolderKeys(parties.private, LINK).public)
+    rounds = 10
+    backend.prepare(rounds * backend.ciphertexts(parties.cohort), tape=SeededTape(b"prepared"))
+
+    def fresh() -> tuple[tuple[PaillierClient], dict[str, object]]:
+        return (backend._client(parties.cohort, "client-0", parties.vector, (), SeededTape(b"")),), {}
+
+    benchmark.pedantic(PaillierClient.start, setup=fresh, rounds=rounds)
+    assert backend.prepared == 0
+
+
 def test_server_checks_and_adds_one_of_1e5(benchmark: BenchmarkFixture, parties: Parties) -> None:
     server, inputs = parties.server(), parties.inputs()
     server.receive(inputs[0])
@@ -202,7 +217,7 @@ def test_server_checks_and_adds_one_of_1e5(benchmark: BenchmarkFixture, parties:
 
 
 def test_key_holder_and_opening_of_1e5(benchmark: BenchmarkFixture, parties: Parties) -> None:
-    """From the last input to the sum: blinding, decryption, taking the pads off, unpacking."""
+    """From the last input to the sum: lifts and their proof, its verification, unpacking."""
     inputs = parties.inputs()
 
     def waiting_for_the_last() -> tuple[tuple[PaillierServer, KeyHolder], dict[str, object]]:

@@ -37,6 +37,7 @@ def told(
 ) -> RoundReport:
     """The report with what the secure sum came to. ``refused``: those who never got to send an input."""
     if isinstance(outcome, AbortError):
+        report = replace(report, faults=_faults(outcome.evidence.get("faults"), report))
         reasons, checks = outcome.evidence.get("rejected"), outcome.evidence.get("checks")
         if not isinstance(reasons, dict) or not isinstance(checks, dict):
             alone = _in_order(report.participants, [], refused)
@@ -57,12 +58,22 @@ def told(
         dropped=tuple(name for name in outcome.dropped if name not in refused),
         rejected=_in_order(report.participants, by_protocol, refused),
         phase_seconds=seconds,
+        faults=_faults(outcome.faults, report),
     )
 
 
 def abort_text(error: AbortError) -> str:
-    """Why a round yielded nothing, with such evidence as there is."""
-    return str(AbortError(error.reason, {name: fact for name, fact in error.evidence.items() if fact}))
+    """Why a round yielded nothing, with such evidence as there is and the reason does not hold."""
+    told_already = {"faults", "party"} if "faults" in error.evidence else set()
+    facts = {name: fact for name, fact in error.evidence.items() if fact and name not in told_already}
+    return str(AbortError(error.reason, facts))
+
+
+def _faults(found: object, report: RoundReport) -> dict[str, str]:
+    """Without those that were to be silent: they are told of as offline."""
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(who): str(why) for who, why in found.items() if who not in report.offline}
 
 
 def clipped_share(updates: Mapping[str, LocalUpdate], clip: float) -> float:

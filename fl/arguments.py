@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fl.attacks import Attack
-from fl.backends import check_rounds
+from fl.backends import check_offline, check_rounds
 from fl.data import Purpose, generator
 from fl.model import FLOAT_TYPES
 from mpc.errors import LocalError
@@ -42,6 +42,7 @@ def check_loop(loop: FederatedLoop) -> None:
             raise LocalError("attack.clients", strangers, f"are none of the {len(loop.clients)} clients")
     _check_numbers(loop)
     check_rounds(tuple(loop.clients), loop.fraction, loop.dropout, loop.backend)
+    check_offline(loop.offline_key_holders, loop.backend)
 
 
 def largest_weight(clients: Mapping[str, Any], max_weight: int | None) -> int:
@@ -91,6 +92,10 @@ def _check_numbers(loop: FederatedLoop) -> None:
         raise LocalError("dropout", loop.dropout, "must be at least 0 and below 1")
     if not _real(loop.server_learning_rate) or not 0 < loop.server_learning_rate < np.inf:
         raise LocalError("server_learning_rate", loop.server_learning_rate, "must be positive and finite")
+    if not _whole(loop.offline_key_holders) or loop.offline_key_holders < 0:
+        raise LocalError(
+            "offline_key_holders", loop.offline_key_holders, "must be a whole number of at least 0"
+        )
     if not _whole(loop.seed):
         raise LocalError("seed", loop.seed, "must be a whole number")
     generator(loop.seed, Purpose.SAMPLING)

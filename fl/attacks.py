@@ -31,15 +31,16 @@ from secagg.identity import Identity
 from secagg.link import LinkedParty
 from secagg.masking import Masking
 from secagg.masking.messages import ADVERTISE, KeyAdvertisement
-from secagg.paillier import Paillier
+from secagg.paillier import Paillier, ThresholdPaillier
 from secagg.plain import InsecurePlain
 from secagg.sealed import seal
 from secagg.server import RoundServer
 from secagg.sharing import SecretSharing
+from secagg.sharing.client import SharingClient
 from secagg.sharing.keys import share_context
 from secagg.sharing.messages import SharedInput
 
-Lie = Callable[[Backend, Cohort, Message], Message]
+Lie = Callable[[Backend, RoundClient, Message], Message]
 """What an insider sends instead of an honest message; the message itself in phases that it leaves alone."""
 
 
@@ -116,14 +117,16 @@ class WithInsiders(Backend):
     """
 
     def __init__(self, inner: Backend, insiders: Mapping[str, Lie]) -> None:
-        super().__init__(inner.threshold, max_message_bytes=inner.max_message_bytes)
+        super().__init__(inner.minimum, max_message_bytes=inner.max_message_bytes)
         # The interface declares these on the class; here they are those of whatever is wrapped.
         vars(self).update(
             name=inner.name,
             phases=inner.phases,
             input_phase=inner.input_phase,
             client_phases=inner.client_phases,
+            minimum_argument=inner.minimum_argument,
             leakage=inner.leakage,
+            proves_on_shares=inner.proves_on_shares,
         )
         self._inner = inner
         self._insiders = dict(insiders)
@@ -150,8 +153,10 @@ class WithInsiders(Backend):
         liar = _Insider(inner, lie, self._inner)
         return LinkedParty.client(liar, cohort, tape, identity, self.max_message_bytes)
 
-    def _helper(self, cohort: Cohort, who: PartyId, tape: RandomTape) -> LinkedParty[object]:
-        return self._inner._helper(cohort, who, tape)
+    def _helper(
+        self, cohort: Cohort, who: PartyId, checks: Sequence[Check], tape: RandomTape
+    ) -> LinkedParty[object]:
+        return self._inner._helper(cohort, who, checks, tape)
 
     def _helper_keys(self) -> Mapping[PartyId, bytes]:
         return self._inner._helper_keys()
@@ -170,8 +175,8 @@ class WithInsiders(Backend):
     def _server(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape) -> RoundServer[Any]:
         return self._inner._server(cohort, checks, tape)
 
-    def _cost(self, cohort: Cohort) -> tuple[int, list[LinkCost]]:
-        return self._inner._cost(cohort)
+    def _cost(self, cohort: Cohort, checks: Sequence[Check]) -> tuple[int, list[LinkCost]]:
+        return self._inner._cost(cohort, checks)
 
 
 class _Insider:
@@ -199,7 +204,7 @@ class _Insider:
         return self._tell(self._honest.expire())
 
     def _tell(self, messages: list[Message]) -> list[Message]:
-        return [self._lie(self._backend, self._honest.cohort, message) for message in messages]
+        return [self._lie(self._backend, self._honest, message) for message in messages]
 
     def kinds(self) -> tuple[Kind, ...]:
         return self._honest.kinds()
@@ -214,26 +219,26 @@ class _Insider:
 # What insiders send.
 
 
-def wrong_length(backend: Backend, cohort: Cohort, message: Message) -> Message:
+def wrong_length(backend: Backend, client: RoundClient, message: Message) -> Message:
     """An input that is a byte too short in odd rounds, and a byte too long in even ones."""
     if message.phase != backend.input_phase:
         return message
     payload = bytes(message.payload)
-    return replace(message, payload=payload[:-1] if cohort.round % 2 else payload + b"\0")
+    return replace(message, payload=payload[:-1] if client.cohort.round % 2 else payload + b"\0")
 
 
-def out_of_range(backend: Backend, cohort: Cohort, message: Message) -> Message:
+def out_of_range(backend: Backend, client: RoundClient, message: Message) -> Message:
     """A value that no honest client could send; ``LocalError`` for a backend that is not known here."""
     if isinstance(backend, Masking):
         return _small_order_key(message) if message.phase == ADVERTISE else message
     if message.phase != backend.input_phase:
         return message
     if isinstance(backend, InsecurePlain):
-        payload = _entry_too_low(cohort, message.payload)
-    elif isinstance(backend, Paillier):
+        payload = _entry_too_low(client.cohort, message.payload)
+    elif isinstance(backend, Paillier | ThresholdPaillier):
         payload = _no_ciphertext(backend, message.payload)
-    elif isinstance(backend, SecretSharing):
-        payload = _no_element(backend, cohort, message)
+    elif isinstance(backend, SecretSharing) and isinstance(client, SharingClient):
+        payload = _no_element(backend, client, message)
     else:
         raise LocalError("backend", backend.name, "the attack out-of-range knows the bundled backends only")
     return replace(message, payload=payload)
@@ -253,7 +258,7 @@ def _small_order_key(message: Message) -> Message:
     return replace(message, payload=replace(honest, mask_key=bytes(KEY_BYTES)).encode())
 
 
-def _no_ciphertext(backend: Paillier, payload: bytes | memoryview) -> bytes:
+def _no_ciphertext(backend: Paillier | ThresholdPaillier, payload: bytes | memoryview) -> bytes:
     """n² as the first ciphertext: valid ones are below it."""
     if backend.public is None:
         raise LocalError("backend", backend, "has no keys yet: call setup()")
@@ -262,11 +267,11 @@ def _no_ciphertext(backend: Paillier, payload: bytes | memoryview) -> bytes:
     return first + bytes(payload[len(first) :])
 
 
-def _no_element(backend: SecretSharing, cohort: Cohort, message: Message) -> bytes:
+def _no_element(backend: SecretSharing, client: SharingClient, message: Message) -> bytes:
     """2^64 - 1 in each place of the explicit share, which is sealed as it should be."""
-    own = SharedInput.decode(message.payload, cohort.length, backend.aggregators)
-    share = b"\xff" * (8 * cohort.length)
-    context = share_context(cohort.digest, message.sender.index, aggregator=0)
+    own = SharedInput.decode(message.payload, client.share_sizes)
+    share = b"\xff" * client.share_sizes[0]
+    context = share_context(client.cohort.digest, message.sender.index, aggregator=0)
     sealed = seal(backend.public_keys[0].sealing, context, share, SystemTape())
     return SharedInput([sealed, *own.sealed[1:]]).encode()
 

@@ -10,16 +10,22 @@ from fl.config import TrainingConfig
 from fl.data import Purpose, generator
 from fl.fedavg import sample_clients
 from mpc.errors import LocalError
+from mpc.party import PartyId
 from secagg.backend import Backend
 from secagg.masking import Masking
-from secagg.paillier import Paillier
+from secagg.paillier import Paillier, ThresholdPaillier
+from secagg.paillier.messages import key_holder_ids
 from secagg.plain import InsecurePlain
 from secagg.sharing import SecretSharing
 
 
 def make_backend(config: TrainingConfig) -> Backend:
     """The backend, without keys yet. ``LocalError`` for a threshold or key size that it does not have."""
-    options: dict[str, Any] = {} if config.threshold is None else {"threshold": config.threshold}
+    options: dict[str, Any] = {
+        name: value for name in ("threshold", "minimum") if (value := getattr(config, name)) is not None
+    }
+    if config.key_holders > 1:
+        return ThresholdPaillier(config.key_holders, key_bits=config.key_bits, **options)
     if config.backend == "paillier":
         return Paillier(key_bits=config.key_bits, **options)
     if config.backend == "sharing":
@@ -30,16 +36,42 @@ def make_backend(config: TrainingConfig) -> Backend:
 
 
 def check_feasible(config: TrainingConfig, backend: Backend) -> None:
-    """``LocalError`` if no round of this training could ever reach the backend's threshold.
+    """``LocalError`` if no round of this training could ever yield a sum.
 
-    It names ``fraction``, ``dropout`` or ``malicious``, whichever makes a round too small. A training that
-    passes may still lose rounds: those in which more drop out than in the best one.
+    It names ``fraction``, ``dropout`` or ``malicious``, whichever makes a round too small for the backend, or
+    ``offline_key_holders``. A training that passes may still lose rounds: those in which more drop out than
+    in the best one.
     """
+    check_offline(config.offline_key_holders, backend)
     participants, staying = check_rounds(config.names, config.fraction, config.dropout, backend)
     honest = staying - max(0, config.malicious - (config.clients - participants))
     threshold = backend.resolve_threshold(participants)
     if honest < threshold:
-        raise LocalError("malicious", config.malicious, _too_few(honest, participants, threshold))
+        raise LocalError("malicious", config.malicious, _too_few(honest, participants, backend))
+
+
+def check_offline(offline: int, backend: Backend) -> None:
+    """``LocalError`` if the backend cannot do without ``offline`` of its key holders."""
+    if not offline:
+        return
+    if not isinstance(backend, ThresholdPaillier):
+        bound = f"must be 0: the backend {backend.name} cannot do without any party but clients"
+        raise LocalError("offline_key_holders", offline, bound)
+    spare = backend.key_holders - backend.threshold
+    if offline > spare:
+        needed = f"it takes {backend.threshold} of {backend.key_holders} to open a sum"
+        raise LocalError("offline_key_holders", offline, f"must be at most {spare}: {needed}")
+
+
+def key_holders(backend: Backend) -> tuple[PartyId, ...]:
+    """Those of a Paillier backend, or nobody."""
+    return key_holder_ids(backend.key_holders if isinstance(backend, Paillier | ThresholdPaillier) else 0)
+
+
+def keys_to_make(backend: Backend) -> int:
+    """For how many key holders ``setup()`` will make keys that take some seconds."""
+    made = isinstance(backend, Paillier | ThresholdPaillier) and backend.public is None
+    return len(key_holders(backend)) if made else 0
 
 
 def check_rounds(names: Sequence[str], fraction: float, dropout: float, backend: Backend) -> tuple[int, int]:
@@ -53,13 +85,14 @@ def check_rounds(names: Sequence[str], fraction: float, dropout: float, backend:
     threshold = backend.resolve_threshold(participants)
     staying = participants - fewest_dropouts(participants, dropout)
     if staying < threshold:
-        raise LocalError("dropout", dropout, _too_few(staying, participants, threshold))
+        raise LocalError("dropout", dropout, _too_few(staying, participants, backend))
     return participants, staying
 
 
-def _too_few(left: int, participants: int, threshold: int) -> str:
+def _too_few(left: int, participants: int, backend: Backend) -> str:
     found = f"at most {left}" if left > 0 else "none"
-    return f"leaves {found} of a round's {participants} clients; the threshold is {threshold}"
+    least = f"the {backend.minimum_argument} is {backend.resolve_threshold(participants)}"
+    return f"leaves {found} of a round's {participants} clients; {least}"
 
 
 def fewest_dropouts(participants: int, dropout: float) -> int:

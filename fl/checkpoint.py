@@ -128,8 +128,11 @@ def _other_configuration(
     saved = header["configuration"]
     names = [name for name in wanted if name in saved and wanted[name] != saved[name]]
     differing = {name: (saved[name], wanted[name]) for name in names}
+    unknown = sorted(wanted.keys() - saved.keys())
     if differing:
         found = ", ".join(f"{name} was {old} and is {new} now" for name, (old, new) in differing.items())
+    elif saved and unknown:
+        found = f"it was saved by a program that had no settings {', '.join(unknown)}"
     else:
         found = f"its fingerprint is {header['fingerprint'][:12]}…, this run's is {fingerprint[:12]}…"
     return CheckpointError(path, f"belongs to another configuration: {found}", differing)

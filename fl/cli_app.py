@@ -10,7 +10,7 @@ import click
 import typer
 from click.core import ParameterSource
 
-from fl.cli_plain import fail, version
+from fl.cli_plain import fail, option, version
 from fl.config import ATTACKS, BACKENDS, PARTITIONS, TrainingConfig
 from mpc.errors import LocalError
 
@@ -48,6 +48,17 @@ def _threshold(text: str) -> float:
         return int(text) if text.strip().isdecimal() else float(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither a fraction nor a number of clients") from None
+
+
+_Minimum = Annotated[
+    float | None,
+    typer.Option(
+        parser=_threshold,
+        metavar="T",
+        help="Of paillier: fewer contributions are never opened; a share of the clients or a number.",
+        show_default="2/3",
+    ),
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -93,7 +104,8 @@ def train(
         typer.Option(
             parser=_threshold,
             metavar="T",
-            help="Fewer contributions are never opened: a share (0.7) of a round's clients or a number (14).",
+            help="Fewer contributions are never opened: a share (0.7) of a round's clients or a number (14). "
+            "With --key-holders: how many of them open a sum.",
             show_default="by the backend",
         ),
     ] = None,
@@ -103,6 +115,13 @@ def train(
     key_bits: Annotated[
         int, typer.Option(metavar="B", help="Of --backend paillier: 2048, 3072 or 4096.")
     ] = _DEFAULT.key_bits,
+    key_holders: Annotated[
+        int, typer.Option(metavar="M", help="Of --backend paillier, up to 16: each has a share of the key.")
+    ] = _DEFAULT.key_holders,
+    minimum: _Minimum = None,
+    offline_key_holders: Annotated[
+        int, typer.Option(metavar="K", help="So many of --key-holders never answer, drawn in each round.")
+    ] = _DEFAULT.offline_key_holders,
     clip: Annotated[
         float, typer.Option(metavar="C", help="Coordinates of an update are cut to ±C.")
     ] = _DEFAULT.clip,
@@ -123,29 +142,45 @@ def train(
     """Train a model on bundled data, over protected sums, with dropouts."""
     from fl.cli_train import Request, run
 
-    names = [field.name for field in fields(TrainingConfig)]
-    given = {
-        name: ctx.params[name]
-        for name in names
-        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+    raise typer.Exit(run(Request(_given(ctx), checkpoint, resume, report, json)))
+
+
+def _given(ctx: typer.Context) -> dict[str, Any]:
+    """The fields of ``TrainingConfig`` that were on the command line."""
+    return {
+        field.name: ctx.params[field.name]
+        for field in fields(TrainingConfig)
+        if ctx.get_parameter_source(field.name) not in (None, ParameterSource.DEFAULT)
     }
-    raise typer.Exit(run(Request(given, checkpoint, resume, report, json)))
 
 
 @app.command()
 def explain(
+    ctx: typer.Context,
     backend: Annotated[str, typer.Argument(click_type=_choice(BACKENDS), help="Which backend.")],
     clients: Annotated[int, typer.Option(metavar="N", help="Clients in the cohort.")] = 100,
     length: Annotated[int, typer.Option(metavar="D", help="Coordinates of a vector.")] = 100_000,
     bits: Annotated[int, typer.Option(metavar="B", help="Bits of an encoded coordinate, 2 to 48.")] = 16,
+    key_holders: Annotated[
+        int, typer.Option(metavar="M", help="Of paillier, up to 16: each has a share of the key.")
+    ] = _DEFAULT.key_holders,
+    threshold: Annotated[
+        float | None,
+        typer.Option(parser=_threshold, metavar="T", help="As of train.", show_default="by the backend"),
+    ] = None,
+    minimum: _Minimum = None,
     json: JsonFlag = False,
 ) -> None:
     """Say who takes part, who sends what to whom, what each party learns, and what it costs."""
+    from fl.cli_train import UsageError, check_scopes
     from fl.explain import describe, show
 
+    given = _given(ctx) | {"backend": backend}
+    options = {name: given[name] for name in ("key_holders", "threshold", "minimum") if name in given}
     try:
-        description = describe(backend, clients=clients, length=length, bits=bits)
-    except LocalError as error:
+        check_scopes(given, lambda name: name if name == "backend" else option(name))
+        description = describe(backend, clients=clients, length=length, bits=bits, **options)
+    except (LocalError, UsageError) as error:
         raise typer.Exit(fail("explain", error)) from None
     show(description, as_json=json)
 

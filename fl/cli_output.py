@@ -17,6 +17,7 @@ from fl.events import (
     AggregationStarted,
     ClientTrained,
     Event,
+    KeysStarted,
     RoundFinished,
     RoundReport,
     RoundStarted,
@@ -174,6 +175,8 @@ class Lines:
                 self._rounds = config.rounds
                 if done:
                     self._say(f"resumed after round {done}/{config.rounds}  accuracy {accuracy:.4f}")
+            case KeysStarted(key_holders=holders):
+                self._say(f"{keys_text(holders)}…")
             case RoundFinished(report=report):
                 self._say(round_line(report, self._rounds))
 
@@ -185,6 +188,7 @@ def round_line(report: RoundReport, rounds: int) -> str:
     """A finished round in one line."""
     if report.aborted is not None:
         return f"round {report.round}/{rounds}  accuracy {report.accuracy:.4f}  aborted: {report.aborted}"
+    helpers = {"offline": report.offline, "at fault": tuple(report.faults)}
     parts = [
         f"round {report.round}/{rounds}",
         f"accuracy {report.accuracy:.4f}",
@@ -192,8 +196,14 @@ def round_line(report: RoundReport, rounds: int) -> str:
         f"dropped {len(report.dropped)}",
         f"refused {len(report.rejected)}",
         f"{report.seconds:.2f} s",
+        *(f"{what}: {', '.join(names)}" for what, names in helpers.items() if names),
     ]
     return "  ".join(parts)
+
+
+def keys_text(holders: int) -> str:
+    """What goes on before the first round, where it takes a while."""
+    return "making a key" if holders == 1 else f"dealing keys to {holders} key holders"
 
 
 class Bars:
@@ -226,6 +236,8 @@ class Bars:
             case TrainingStarted(config=config, finished_rounds=done, accuracy=accuracy):
                 self._total = config.rounds
                 self._finished(done, accuracy)
+            case KeysStarted(key_holders=holders, backend=backend):
+                self._enter(keys_text(holders), None, backend)
             case RoundStarted(round=number, participants=participants):
                 self._enter(f"round {number}: local training", len(participants), "")
             case ClientTrained(done=done, total=total):

@@ -5,20 +5,20 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from fl.cli import INTERRUPTED
-from fl.cli_output import add_row, display, fitted, on_terminal, say, table
+from fl.cli_output import display
 from fl.cli_plain import fail, option, print_json
-from fl.config import BELONGS_TO, TrainingConfig
+from fl.cli_summary import print_summary
+from fl.config import TrainingConfig, why_idle
 from fl.events import Event, RoundFinished, RoundReport, RoundStarted, TrainingStarted
-from fl.report_charts import amount_text, clipping_text
+from fl.report_charts import clipping_text
 from mpc.errors import LocalError
 from secagg.backend import Backend
 
@@ -122,16 +122,16 @@ def command_line(request: Request) -> str:
     return shlex.join(words)
 
 
-def _check_together(request: Request) -> None:
-    given = request.given
+def check_scopes(given: Mapping[str, Any], called: Callable[[str], str] = option) -> None:
+    """``UsageError`` for an option that means nothing beside the others. ``called``: what they are called."""
     settings = {one.name: given.get(one.name, one.default) for one in fields(TrainingConfig)}
-    for name, (other, needed) in BELONGS_TO.items():
-        if name in given and settings[other] != needed:
-            raise UsageError(
-                f"{option(name)} needs {option(other)} {needed}; here it is {option(other)} {settings[other]}"
-            )
-    if "attack" in given and not settings["malicious"]:
-        raise UsageError("--attack needs --malicious, which says how many clients mount it")
+    for name in given:
+        if (why := why_idle(name, settings, called)) is not None:
+            raise UsageError(f"{option(name)} {why}")
+
+
+def _check_together(request: Request) -> None:
+    check_scopes(request.given)
     if request.resume and request.checkpoint is None:
         raise UsageError("--resume needs --checkpoint, which says what to go on from")
 
@@ -219,51 +219,10 @@ def _finish(request: Request, config: TrainingConfig, backend: Backend, course: 
             for line in clipping_text(content):
                 print(f"secagg {VERB}: {line}", file=sys.stderr)
         else:
-            _print_summary(Console(), content, written)
+            print_summary(Console(), content, written)
     if course.history and all(report.aborted is not None for report in course.history):
         return fail(VERB, "no round yielded a sum; the model is what it was at the start", FAILED)
     return 0
-
-
-def _print_summary(console: Console, content: Mapping[str, Any], written: list[str]) -> None:
-    """The rounds as a table, unless they have been told line by line; then what is said once."""
-    rounds = content["rounds"]
-    lines = []
-    if on_terminal(console):
-        console.print(_rounds_table(content, console.width))
-        lines += [
-            f"round {entry['round']} was aborted: {entry['aborted']}" for entry in rounds if entry["aborted"]
-        ]
-    if content["rejected"]:
-        refused = table("refused clients", "client", "check", "reason", "rounds", left=3)
-        for client, found in content["rejected"].items():
-            add_row(refused, client, found["check"], found["reason"], str(len(found["rounds"])))
-        console.print(fitted(refused, console.width, ["rounds", "check"]))
-    total = amount_text(content["seconds"], "seconds")
-    after = "1 round" if len(rounds) == 1 else f"{len(rounds)} rounds"
-    lines.append(f"final accuracy {content['final_accuracy']:.4f} after {after}, in {total}")
-    for line in (*lines, *clipping_text(content), *written):
-        say(console, line)
-
-
-def _rounds_table(content: Mapping[str, Any], width: int) -> Table:
-    config, rounds = content["config"], content["rounds"]
-    title = f"{config['backend']}, {config['clients']} clients"
-    accuracy = table(title, "round", "accuracy", "loss", "counted", "dropped", "refused", "sent each", "time")
-    for entry in rounds:
-        loss = entry["loss"]
-        add_row(
-            accuracy,
-            str(entry["round"]),
-            f"{entry['accuracy']:.4f}",
-            "-" if loss is None else f"{loss:.4f}",
-            "aborted" if entry["aborted"] else f"{len(entry['survivors'])}/{len(entry['participants'])}",
-            str(len(entry["dropped"])),
-            str(len(entry["rejected"])),
-            amount_text(entry["upload_bytes_per_client"], "bytes"),
-            amount_text(entry["seconds"], "seconds"),
-        )
-    return fitted(accuracy, width, ["loss", "sent each", "time", "dropped", "refused"])
 
 
 def _tell_how_to_go_on(request: Request) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from mpc.errors import LocalError
@@ -16,12 +17,65 @@ PARTITIONS = ("dirichlet", "iid")
 INSTALL_DEMO = "pip install -c constraints.txt -e '.[demo]'"
 """As in the README: what the bundled job and the command need beyond the core."""
 
-# A field that means something only beside one value of another: field → (the other, that value).
-BELONGS_TO = {
-    "aggregators": ("backend", "sharing"),
-    "key_bits": ("backend", "paillier"),
-    "alpha": ("partition", "dirichlet"),
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a field means something: ``holds`` in settings, by name; ``needs`` says what that takes.
+
+    In ``needs`` the names of fields stand in braces, since a command calls them otherwise. ``of``: the fields
+    that decide.
+    """
+
+    of: tuple[str, ...]
+    holds: Callable[[Mapping[str, Any]], bool]
+    needs: str
+
+
+_OF_PAILLIER = Scope(("backend",), lambda one: one["backend"] == "paillier", "{backend} paillier")
+
+# The fields that mean something only beside certain values of others.
+SCOPES: Mapping[str, Scope] = {
+    "aggregators": Scope(("backend",), lambda one: one["backend"] == "sharing", "{backend} sharing"),
+    "key_bits": _OF_PAILLIER,
+    "key_holders": _OF_PAILLIER,
+    "threshold": Scope(
+        ("backend", "key_holders"),
+        lambda one: one["backend"] != "paillier" or one["key_holders"] > 1,
+        "at least 2 {key_holders}: it is how many of them open a sum; the least number of clients in one is "
+        "{minimum}",
+    ),
+    "minimum": Scope(
+        ("backend",),
+        lambda one: one["backend"] == "paillier",
+        "{backend} paillier; with the others the least number of clients in a sum is {threshold}",
+    ),
+    "offline_key_holders": Scope(
+        ("backend", "key_holders"),
+        lambda one: one["backend"] == "paillier" and one["key_holders"] > 1,
+        "{backend} paillier and at least 2 {key_holders}",
+    ),
+    "alpha": Scope(("partition",), lambda one: one["partition"] == "dirichlet", "{partition} dirichlet"),
+    "attack": Scope(
+        ("malicious",),
+        lambda one: one["malicious"] > 0,
+        "{malicious}, which says how many clients mount it",
+    ),
 }
+# Those of them that would be a promise not kept if they were left without effect.
+_NEVER_IDLE = ("key_holders", "threshold", "minimum", "offline_key_holders")
+
+
+def why_idle(name: str, settings: Mapping[str, Any], called: Callable[[str], str] = str) -> str | None:
+    """What the field ``name`` needs to mean something beside these settings; None if it does.
+
+    ``called``: what fields are called where this is read.
+    """
+    scope = SCOPES.get(name)
+    if scope is None or scope.holds(settings):
+        return None
+    here = " ".join(f"{called(one)} {settings[one]}" for one in scope.of)
+    needs = scope.needs.format_map({one.name: called(one.name) for one in fields(TrainingConfig)})
+    return f"needs {needs}; here it is {here}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +87,11 @@ class TrainingConfig:
       rounded up or down at random where it is no whole number.
     * ``partition``: ``dirichlet`` with concentration ``alpha`` > 0, or ``iid``.
     * ``malicious``: how many clients mount ``attack``.
-    * ``threshold``: of the secure aggregation; None: the backend's own.
-    * ``aggregators`` (sharing): at least 2. ``key_bits`` (Paillier): 2048, 3072 or 4096.
+    * ``threshold``: the least number of clients in a sum, as a fraction or a count; None: the backend's own.
+      With Paillier that is ``minimum``, and ``threshold`` how many of several key holders open a sum; None:
+      the least majority.
+    * ``aggregators`` (sharing): at least 2. ``key_bits`` (Paillier): 2048, 3072 or 4096; ``key_holders``: 1,
+      or up to 16 with shares of the key, of whom ``offline_key_holders`` never answer, drawn in each round.
     * ``clip``, ``bits``: of the fixed-point encoding.
     * ``seed``: of data split, partition, initial model, sampling, dropouts, local training and rounding.
       Keys and masks never depend on it.
@@ -52,6 +109,9 @@ class TrainingConfig:
     threshold: float | None = None
     aggregators: int = 2
     key_bits: int = 3072
+    key_holders: int = 1
+    minimum: float | None = None
+    offline_key_holders: int = 0
     clip: float = 1.0
     bits: int = 16
     seed: int = 0
@@ -65,6 +125,8 @@ class TrainingConfig:
         _at_least("seed", self.seed, 0)
         _at_least("malicious", self.malicious, 0)
         _at_least("aggregators", self.aggregators, 2)
+        _at_least("key_holders", self.key_holders, 1)
+        _at_least("offline_key_holders", self.offline_key_holders, 0)
         if not 0 < self.fraction <= 1:
             raise LocalError("fraction", self.fraction, "must be above 0 and at most 1")
         if not 0 <= self.dropout < 1:
@@ -73,6 +135,17 @@ class TrainingConfig:
             raise LocalError("alpha", self.alpha, "must be above 0")
         if self.malicious > self.clients:
             raise LocalError("malicious", self.malicious, f"must be from 0 to the {self.clients} clients")
+        self._check_scopes()
+
+    def _check_scopes(self) -> None:
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        chosen = {one.name for one in fields(self) if given[one.name] != one.default}
+        for name in _NEVER_IDLE:
+            if name in chosen and (why := why_idle(name, given)) is not None:
+                raise LocalError(name, given[name], why)
+        if self.key_holders > 1 and isinstance(self.threshold, float):
+            bound = f"must be a whole number: so many of the {self.key_holders} key holders open a sum"
+            raise LocalError("threshold", self.threshold, bound)
 
     @property
     def names(self) -> tuple[str, ...]:

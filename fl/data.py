@@ -35,6 +35,7 @@ class Purpose(IntEnum):
     DROPOUTS = 5
     TRAINING = 6
     ATTACKERS = 7
+    OFFLINE = 8
 
 
 def generator(seed: int, purpose: Purpose, *path: int) -> np.random.Generator:

@@ -20,6 +20,8 @@ from fl.cli_plain import print_json, version
 from fl.config import INSTALL_DEMO
 
 FORMAT = 1
+_IN_LANES = "eight at once, by AVX-512 IFMA"
+_ONE_BY_ONE = "one by one, by GMP, since AVX-512 IFMA is not there"
 MEASURE_SECONDS = 0.15  # of each primitive: enough for two digits, short enough to wait for
 
 # Name to import → name to install.
@@ -61,7 +63,10 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Self-checks and speeds are empty where something core is missing."""
+    """Self-checks and speeds are empty where something core is missing.
+
+    ``avx512_ifma``: whether Paillier's powers use these instructions; None where something core is missing.
+    """
 
     secagg: str
     python: str
@@ -70,6 +75,7 @@ class Diagnosis:
     packages: tuple[Package, ...]
     checks: tuple[SelfCheck, ...]
     speeds: tuple[Speed, ...]
+    avx512_ifma: bool | None
 
     @property
     def healthy(self) -> bool:
@@ -94,17 +100,25 @@ def examine(*, plain: bool = False) -> Diagnosis:
         packages=packages,
         checks=checks,
         speeds=speeds,
+        avx512_ifma=_lanes() if complete else None,
     )
+
+
+def _lanes() -> bool:
+    from secagg.kernels import lanes
+
+    return lanes.available()
 
 
 def self_checks() -> tuple[SelfCheck, ...]:
     """A small sum over every backend, with a dropout, against the sum in plain integers."""
     from secagg import InsecurePlain, Masking, SecretSharing
-    from secagg.paillier import Paillier
+    from secagg.paillier import Paillier, ThresholdPaillier
 
     backends = (
         Masking(),
         Paillier(insecure_key_bits=512),  # the arithmetic is that of longer keys, in a moment
+        ThresholdPaillier(insecure_key_bits=256),
         SecretSharing(),
         InsecurePlain(),
     )
@@ -151,7 +165,8 @@ def measure_speeds() -> tuple[Speed, ...]:
             lambda seconds: 1 / (67 * seconds),
             "a second",
         ),
-        Operation.POWER: ("power modulo n², n of 3072 bits", lambda seconds: 1e3 * seconds, "ms"),
+        Operation.ENCRYPTION: ("Paillier encryption's power, 3072 bits", _milliseconds, "ms"),
+        Operation.DECRYPTION: ("Paillier decryption, 3072 bits", _milliseconds, "ms"),
         Operation.BIG_PRODUCT: ("product modulo n², n of 3072 bits", lambda seconds: 1e6 * seconds, "µs"),
     }
     prices = measure(shown, seconds=MEASURE_SECONDS)
@@ -162,6 +177,10 @@ def measure_speeds() -> tuple[Speed, ...]:
 
 def _billions(seconds: float) -> float:
     return 1e-9 / seconds
+
+
+def _milliseconds(seconds: float) -> float:
+    return 1e3 * seconds
 
 
 def _nanoseconds(seconds: float) -> float:
@@ -182,6 +201,8 @@ def show(diagnosis: Diagnosis, *, as_json: bool, plain: bool = False) -> None:
         about = f"secagg {diagnosis.secagg}, Python {diagnosis.python}, {diagnosis.machine}"
         print(f"{about}, {diagnosis.cores} cores\n")
         (_show_lines if plain else _show_tables)(diagnosis)
+        if diagnosis.avx512_ifma is not None:
+            print(f"Paillier's powers: {_IN_LANES if diagnosis.avx512_ifma else _ONE_BY_ONE}.")
         print("All is well." if diagnosis.healthy else "Something is wrong: see above.")
 
 

@@ -34,6 +34,8 @@ class RoundReport:
     * ``phase_bytes``: phase → sending role → bytes delivered; ``phase_seconds``: phase → role → seconds,
       empty if the round was aborted.
     * ``clipped``: the fraction of the updates' coordinates that were cut to ±clip.
+    * ``offline``: helpers that never answered, as the round was set up, such as ``key holder 1``;
+      ``faults``: helpers that were caught departing from the protocol, and how.
 
     Who is in neither of ``survivors``, ``dropped`` and ``rejected`` was there for nothing: the round was
     aborted.
@@ -56,6 +58,8 @@ class RoundReport:
     phase_seconds: Mapping[str, Mapping[str, float]]
     clipped: float
     train_metrics: Mapping[str, float] = field(default_factory=dict)
+    offline: tuple[str, ...] = ()
+    faults: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold; :meth:`from_dict` gives the same report back."""
@@ -69,7 +73,7 @@ class RoundReport:
             raise LocalError(
                 "round report", sorted(data.keys() ^ names), "these entries are missing or unknown"
             )
-        told = {name: tuple(data[name]) for name in ("participants", "survivors", "dropped")}
+        told = {name: tuple(data[name]) for name in ("participants", "survivors", "dropped", "offline")}
         refused = tuple(Refused(**one) for one in data["rejected"])
         return cls(**{**data, **told, "rejected": refused})
 
@@ -83,6 +87,14 @@ class TrainingStarted:
     finished_rounds: int
     accuracy: float
     history: tuple[RoundReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeysStarted:
+    """Keys are made that last for all rounds, which takes some seconds: ``key_holders`` each get theirs."""
+
+    backend: str
+    key_holders: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,4 +132,12 @@ class TrainingFinished:
     history: tuple[RoundReport, ...]
 
 
-Event = TrainingStarted | RoundStarted | ClientTrained | AggregationStarted | RoundFinished | TrainingFinished
+Event = (
+    TrainingStarted
+    | KeysStarted
+    | RoundStarted
+    | ClientTrained
+    | AggregationStarted
+    | RoundFinished
+    | TrainingFinished
+)

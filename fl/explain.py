@@ -19,6 +19,7 @@ from mpc.cost import LinkCost
 from mpc.party import SESSION_BYTES, Role
 from secagg.backend import Backend
 from secagg.cohort import KEY_BYTES, Cohort
+from secagg.paillier import Paillier, ThresholdPaillier
 from secagg.plain import InsecurePlain
 
 FORMAT = 1
@@ -43,9 +44,18 @@ CONTENT = {
     ),
     ("paillier", "encrypted-input", Role.CLIENT, Role.SERVER): "its vector, packed and encrypted",
     ("paillier", "decrypt", Role.SERVER, Role.KEY_HOLDER): (
-        "the product of the ciphertexts, which encrypts the sum, blinded; and who is in it"
+        "who is in the sum; the product of their ciphertexts modulo n, in which the sum does not occur"
     ),
-    ("paillier", "opened-sum", Role.KEY_HOLDER, Role.SERVER): "the blinded sum, decrypted",
+    ("paillier", "opened-sum", Role.KEY_HOLDER, Role.SERVER): (
+        "the lift of each remainder to modulo n², by which the server opens the sum, and a proof"
+    ),
+    ("threshold-paillier", "encrypted-input", Role.CLIENT, Role.SERVER): "its vector, packed and encrypted",
+    ("threshold-paillier", "decrypt", Role.SERVER, Role.KEY_HOLDER): (
+        "who is in the sum; the product of their ciphertexts modulo n, in which the sum does not occur"
+    ),
+    ("threshold-paillier", "opened-sum", Role.KEY_HOLDER, Role.SERVER): (
+        "a partial root of each remainder, by enough of which the server opens the sum, and a proof"
+    ),
     ("sharing", "shared-input", Role.CLIENT, Role.SERVER): (
         "one share of its vector for each aggregator, sealed to it; all but one are seeds"
     ),
@@ -58,16 +68,19 @@ CONTENT = {
 }
 
 
-def describe(backend: str, *, clients: int, length: int, bits: int) -> dict[str, Any]:
-    """The JSON document of ``secagg explain``; ``LocalError`` for a cohort that cannot be."""
-    made = make_backend(TrainingConfig(backend=backend, clients=clients))
+def describe(backend: str, *, clients: int, length: int, bits: int, **options: Any) -> dict[str, Any]:
+    """The JSON document of ``secagg explain``; ``LocalError`` for a cohort that cannot be.
+
+    ``options``: other fields of ``TrainingConfig`` that the backend is made from.
+    """
+    made = make_backend(TrainingConfig(backend=backend, clients=clients, **options))
     cohort = _cohort(made, clients, length, bits)
     cost = made.cost(cohort)
     upload = cost.sent_by_each(Role.CLIENT, clients)
     plain = InsecurePlain().cost(cohort).sent_by_each(Role.CLIENT, clients)
     return {
         "format": FORMAT,
-        "backend": backend,
+        "backend": made.name,
         "cohort": {
             "clients": clients,
             "length": length,
@@ -86,7 +99,8 @@ def describe(backend: str, *, clients: int, length: int, bits: int) -> dict[str,
             }
             for role, facts in made.leakage.learns.items()
         ],
-        "messages": [_message(backend, link) for link in cost.links],
+        "messages": [_message(made.name, link) for link in cost.links],
+        "key_holders": _key_holders(made),
         "assumption": made.leakage.assumption,
         "source": made.leakage.source,
         "rounds": cost.rounds,
@@ -107,7 +121,7 @@ def show(description: dict[str, Any], *, as_json: bool) -> None:
     console.print(
         f"[bold]{description['backend']}[/bold], for {cohort['clients']:,} clients with vectors of "
         f"{cohort['length']:,} entries of {cohort['bits']} bits; at least {cohort['threshold']:,} must "
-        f"contribute, and a sum takes {cohort['sum_bits']} bits.\n",
+        f"contribute, and a sum takes {cohort['sum_bits']} bits.{_openers(description)}\n",
         highlight=False,
     )
     width = console.width
@@ -125,6 +139,13 @@ def show(description: dict[str, Any], *, as_json: bool) -> None:
     source = f"Source: {description['source']}."
     for line in (assumption, cost, *_sparser(description), source):
         console.print(line + "\n", markup=False, highlight=False)
+
+
+def _openers(description: dict[str, Any]) -> str:
+    holders = description["key_holders"]
+    if holders is None or holders["all"] == 1:
+        return ""
+    return f" Any {holders['needed']} of {holders['all']} key holders open it."
 
 
 def _sparser(description: dict[str, Any]) -> list[str]:
@@ -197,7 +218,18 @@ def _cohort(backend: Backend, clients: int, length: int, bits: int) -> Cohort:
 def _count(backend: Backend, role: Role, clients: int) -> int:
     if role is Role.CLIENT:
         return clients
-    return int(getattr(backend, "aggregators", 1)) if role is Role.AGGREGATOR else 1
+    counts = {Role.AGGREGATOR: "aggregators", Role.KEY_HOLDER: "key_holders"}
+    return int(getattr(backend, counts[role])) if role in counts else 1
+
+
+def _key_holders(backend: Backend) -> dict[str, int] | None:
+    """How many there are, and how many of them it takes; None if the backend has none."""
+    match backend:
+        case ThresholdPaillier():
+            return {"all": backend.key_holders, "needed": backend.threshold}
+        case Paillier():
+            return {"all": 1, "needed": 1}
+    return None
 
 
 def _bytes(amount: float) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from fl.account import Traffic, clipped_share, told
 from fl.arguments import check_loop, check_rounds_asked, largest_weight
 from fl.attacks import Attack
+from fl.backends import key_holders, keys_to_make
 from fl.client import Evaluation, LocalTraining, LocalUpdate
 from fl.contribution import Requirements, accept
 from fl.data import Purpose, generator
@@ -20,6 +21,7 @@ from fl.events import (
     AggregationStarted,
     ClientTrained,
     Event,
+    KeysStarted,
     Refused,
     RoundFinished,
     RoundReport,
@@ -28,7 +30,7 @@ from fl.events import (
 from fl.fedavg import apply_update, choose_dropouts, sample_clients
 from fl.model import Weights
 from mpc.errors import AbortError, LocalError
-from mpc.party import SESSION_BYTES
+from mpc.party import SESSION_BYTES, PartyId
 from mpc.tape import SeededTape, SystemTape
 from secagg.aggregate import AggregateResult, Conditions, aggregate
 from secagg.backend import Backend
@@ -52,6 +54,8 @@ class FederatedLoop:
     * ``metric_bounds``: which of the clients' metrics travel in it too, each cut to ±bound; ``{}`` for none.
     * ``fraction`` of the clients is sampled in each round, and ``dropout`` of these go silent in it.
     * ``attack``: which clients send malformed messages, and how.
+    * ``offline_key_holders``: so many never answer, drawn anew in each round; no more than the backend, a
+      ``ThresholdPaillier``, can do without.
     * ``seed``: of sampling, dropouts, local training and rounding. Keys and masks come from the system.
     * ``server_learning_rate``: the global model moves by so many times the mean update.
 
@@ -93,6 +97,7 @@ class FederatedLoop:
     fraction: float = 1.0
     dropout: float = 0.0
     attack: Attack | None = None
+    offline_key_holders: int = 0
     seed: int = 0
     server_learning_rate: float = 1.0
     max_weight: int | None = None
@@ -112,6 +117,8 @@ class FederatedLoop:
         check_rounds_asked(rounds)
         check_loop(self)
         if len(self.history) < rounds:
+            if holders := keys_to_make(self.backend):
+                yield KeysStarted(self.backend.name, holders)
             self.backend = self.backend.setup(SystemTape())
         # A new one for each call: of the session before, the round that was interrupted may have been opened.
         session = SystemTape().read(SESSION_BYTES)
@@ -121,7 +128,8 @@ class FederatedLoop:
     def _round(self, number: int, session: bytes) -> Iterator[Event]:
         draw = generator(self.seed, Purpose.SAMPLING, number)
         participants = tuple(sample_clients(tuple(self.clients), self.fraction, draw))
-        setting = _Setting(number, session, participants, self._draw_silent(number, participants))
+        silent, offline = self._draw_silent(number, participants), self._draw_offline(number)
+        setting = _Setting(number, session, participants, silent, offline)
         yield RoundStarted(number, participants)
         places = {name: place for place, name in enumerate(self.clients)}
         active = [name for name in participants if name not in setting.silent]
@@ -162,6 +170,13 @@ class FederatedLoop:
         early = phases[: phases.index(self.backend.input_phase) + 1]
         return {name: early[int(draw.random() * len(early))] for name in silent}
 
+    def _draw_offline(self, number: int) -> tuple[PartyId, ...]:
+        """Which key holders never answer in a round, drawn anew in each: any set of them comes up."""
+        holders = key_holders(self.backend)
+        draw = generator(self.seed, Purpose.OFFLINE, number)
+        chosen = draw.choice(len(holders), self.offline_key_holders, replace=False) if holders else ()
+        return tuple(holders[place] for place in sorted(chosen))
+
     def _finish(
         self,
         setting: _Setting,
@@ -194,6 +209,7 @@ class FederatedLoop:
             phase_bytes=traffic.by_phase,
             phase_seconds={},
             clipped=clipped_share(updates, self.encoding.clip),
+            offline=tuple(map(str, setting.offline)),
         )
         return weights, told(report, outcome, refused)
 
@@ -231,7 +247,12 @@ class FederatedLoop:
                 round=setting.number,
                 model_hash=weights_hash(self.weights),
                 encoder_tape=SeededTape(f"rounding, seed {self.seed}, round {setting.number}".encode()),
-                conditions=Conditions(clock=time.perf_counter, tamper=tamper, observe=traffic.observe),
+                conditions=Conditions(
+                    offline=setting.offline,
+                    clock=time.perf_counter,
+                    tamper=tamper,
+                    observe=traffic.observe,
+                ),
             )
         except AbortError as error:
             return error
@@ -239,12 +260,13 @@ class FederatedLoop:
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """What is settled before training: who takes part in the round, and who goes silent in which phase."""
+    """What is settled before training: who takes part, who goes silent in which phase, who never answers."""
 
     number: int
     session: bytes
     participants: tuple[str, ...]
     silent: Mapping[str, str]
+    offline: tuple[PartyId, ...]
 
 
 def weights_hash(weights: Weights) -> bytes:

@@ -103,6 +103,7 @@ def _digits_loop(config: TrainingConfig, backend: Backend) -> FederatedLoop:
         fraction=config.fraction,
         dropout=config.dropout,
         attack=Attack(config.attack, attackers) if attackers else None,
+        offline_key_holders=config.offline_key_holders,
         seed=config.seed,
         server_learning_rate=DIGITS_SERVER_LEARNING_RATE,
     )

@@ -139,6 +139,39 @@ def clipping_text(document: Mapping[str, Any]) -> list[str]:
     return [f"{_three(share)} % of coordinates were cut to ±{clip:g}: raise --clip"]
 
 
+def key_holders_text(config: Mapping[str, Any]) -> str:
+    """What a title says of several key holders; nothing of one, or of none."""
+    return f" with {config['key_holders']} key holders" if config["key_holders"] > 1 else ""
+
+
+def helper_rows(rounds: Sequence[Round]) -> list[tuple[str, str, str]]:
+    """Helpers that were offline or at fault, why, and in which rounds; by name."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for entry in rounds:
+        reasons = dict.fromkeys(entry["offline"], "offline") | entry["faults"]
+        for helper, why in reasons.items():
+            found.setdefault((helper, why), []).append(entry["round"])
+    return [(helper, why, ranges_text(numbers)) for (helper, why), numbers in sorted(found.items())]
+
+
+def ranges_text(numbers: Sequence[int]) -> str:
+    """1, 2, 3, 5 as ``1–3, 5``; of a long list only how many rounds they are."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    if len(parts) > 8:
+        return count_text(len(numbers), "round")
+    return ", ".join(f"{part[0]}–{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def count_text(number: int, noun: str) -> str:
+    """``1 round``, ``2 rounds``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _three(value: float) -> str:
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
     return f"{value:,.{digits}f}"

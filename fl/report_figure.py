@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fl.config import TrainingConfig
 from fl.data import demo_extra
-from fl.report_charts import DENSE_ABOVE, STATE_TEXT, STATES, state, state_counts
+from fl.report_charts import DENSE_ABOVE, STATE_TEXT, STATES, key_holders_text, state, state_counts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,8 @@ def _draw_accuracy(axes: Axes, document: Mapping[str, Any]) -> None:
         weight="bold",
     )
     axes.set_title(
-        f"Held-out accuracy: {document['backend']}, {document['config']['clients']} clients",
+        f"Held-out accuracy: {document['backend']}{key_holders_text(document['config'])}, "
+        f"{document['config']['clients']} clients",
         loc="left",
         color=_INK,
         fontsize=12,

@@ -8,7 +8,7 @@ from html import escape
 from statistics import median
 from typing import Any
 
-from fl.config import BELONGS_TO, TrainingConfig
+from fl.config import TrainingConfig, why_idle
 from fl.report_charts import (
     ROLES,
     STATE_TEXT,
@@ -17,6 +17,10 @@ from fl.report_charts import (
     bars,
     client_grid,
     clipping_text,
+    count_text,
+    helper_rows,
+    key_holders_text,
+    ranges_text,
     state_counts,
 )
 from fl.report_style import STYLE
@@ -33,7 +37,7 @@ BACKEND_TITLES = {
 
 def page(document: Document) -> str:
     """The whole page. Every text from the document is escaped."""
-    backend = BACKEND_TITLES[document["backend"]]
+    backend = BACKEND_TITLES[document["backend"]] + key_holders_text(document["config"])
     parts = [
         f"<header><h1>Federated training with {escape(backend)}</h1>",
         f"<p>{escape(_subtitle(document))}</p></header>",
@@ -41,15 +45,17 @@ def page(document: Document) -> str:
         *(f'<p class="warning">{escape(line)}</p>' for line in clipping_text(document)),
         _accuracy(document),
         _clients(document),
+        _helpers(document),
         _amounts(document),
         _learnt(document),
         _configuration(document),
         _command(document),
     ]
+    rounds = count_text(len(document["rounds"]), "round")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>secagg: {escape(document['backend'])}, {_count(len(document['rounds']), 'round')}</title>"
+        f"<title>secagg: {escape(document['backend'])}, {rounds}</title>"
         f"<style>{STYLE}</style></head><body><main>{''.join(parts)}</main></body></html>\n"
     )
 
@@ -59,7 +65,7 @@ def _subtitle(document: Document) -> str:
     spread = "evenly" if config["partition"] == "iid" else f"unevenly (Dirichlet, α = {config['alpha']:g})"
     return (
         f"{config['clients']} clients hold the digits data set {spread} and train a network of "
-        f"{document['parameters']:,} parameters in {_count(len(document['rounds']), 'round')}."
+        f"{document['parameters']:,} parameters in {count_text(len(document['rounds']), 'round')}."
     )
 
 
@@ -74,7 +80,7 @@ def _tiles(document: Document) -> str:
     before = f"held-out accuracy, from {started:.3f}" if started is not None else "held-out accuracy"
     lost = f"{dropped} dropped out, {refused} refused"
     if len(summed) < len(rounds):
-        lost += f"; {_count(len(rounds) - len(summed), 'round')} aborted"
+        lost += f"; {count_text(len(rounds) - len(summed), 'round')} aborted"
     upload = _median(entry["upload_bytes_per_client"] for entry in rounds)
     training = _median(entry["training_seconds"] for entry in rounds)
     other = _median(entry["seconds"] - entry["training_seconds"] for entry in rounds)
@@ -123,7 +129,7 @@ def _clients(document: Document) -> str:
     if document["rejected"]:
         rows = "".join(
             f"<tr><td>{escape(client)}</td><td>{escape(found['check'])}</td><td>{escape(found['reason'])}</td>"
-            f'<td class="number">{escape(_ranges(found["rounds"]))}</td></tr>'
+            f'<td class="number">{escape(ranges_text(found["rounds"]))}</td></tr>'
             for client, found in document["rejected"].items()
         )
         head = '<tr><th>Refused</th><th>Check</th><th>Reason</th><th class="number">Rounds</th></tr>'
@@ -134,6 +140,23 @@ def _clients(document: Document) -> str:
         if entry["aborted"]
     )
     return _section("Clients by round", "What became of each contribution.", content)
+
+
+def _helpers(document: Document) -> str:
+    found = helper_rows(document["rounds"])
+    if not found:
+        return ""
+    rows = "".join(
+        f'<tr><td>{escape(helper)}</td><td>{escape(why)}</td><td class="number">{escape(rounds)}</td></tr>'
+        for helper, why, rounds in found
+    )
+    head = '<tr><th>Helper</th><th>Why</th><th class="number">Rounds</th></tr>'
+    content = f'<table class="list"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    return _section(
+        "Helpers that gave no right answer",
+        "Sums were opened without them, where enough others were left.",
+        content,
+    )
 
 
 def _amounts(document: Document) -> str:
@@ -171,13 +194,10 @@ def _learnt(document: Document) -> str:
 
 def _configuration(document: Document) -> str:
     config = document["config"]
-    idle = {name for name, (other, needed) in BELONGS_TO.items() if config[other] != needed}
-    if not config["malicious"]:
-        idle.add("attack")
     entries = "".join(
         f"<div><dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(_setting(value))}</dd></div>"
         for name, value in config.items()
-        if name not in idle
+        if why_idle(name, config) is None
     )
     return _section("Configuration", "", f"<dl>{entries}</dl>")
 
@@ -221,23 +241,6 @@ def _median_by_phase(rounds: list[Mapping[str, Mapping[str, float]]]) -> dict[st
 def _median(values: Iterable[float]) -> float:
     found = list(values)
     return median(found) if found else 0.0
-
-
-def _ranges(numbers: list[int]) -> str:
-    """1, 2, 3, 5 as ``1-3, 5``; a long list is only counted, as the grid shows it."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    if len(parts) > 8:
-        return _count(len(numbers), "round")
-    return ", ".join(f"{part[0]}–{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _setting(value: Any) -> str:

@@ -36,7 +36,8 @@ class Operation(StrEnum):
     BARE_STREAM_BYTE = "bytes of keystream"
     ENCODE = "floats encoded to 16 bits"
     PRODUCT = "Field64 products"
-    POWER = "powers modulo n², n of 3072 bits"
+    ENCRYPTION = "powers to encrypt with, Paillier, 3072 bits"
+    DECRYPTION = "decryptions, Paillier, 3072 bits"
     BIG_PRODUCT = "products modulo n², n of 3072 bits"
 
 

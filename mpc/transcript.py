@@ -50,7 +50,10 @@ class Traffic(NamedTuple):
 
 
 class Transcript:
-    """What the network saw, in order. ``seconds`` is by (phase, role), where the driver had a clock."""
+    """What the network saw, in order. ``seconds`` is by (phase, role), where the driver had a clock.
+
+    ``declined``: parties that took no part of their own accord, and why, where whoever ran them all says so.
+    """
 
     def __init__(
         self, *, keep_payloads: bool = False, observe: Callable[[Record], None] | None = None
@@ -59,6 +62,7 @@ class Transcript:
         self._observe = observe
         self.records: list[Record] = []
         self.refusals: list[Refusal] = []
+        self.declined: dict[PartyId, str] = {}
         self._seconds: defaultdict[tuple[str, Role], float] = defaultdict(float)
         self._sent: defaultdict[PartyId, int] = defaultdict(int)
 

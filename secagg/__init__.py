@@ -9,7 +9,7 @@ from secagg.cohort import Cohort
 from secagg.encoding import FixedPoint
 from secagg.identity import Identity, Roster, load_identity, save_identity
 from secagg.masking import Adversary, Masking, Tolerance, Unmasking
-from secagg.paillier import Paillier
+from secagg.paillier import Paillier, ThresholdPaillier
 from secagg.plain import InsecurePlain
 from secagg.roundlog import RoundLog
 from secagg.sharing import SecretSharing
@@ -39,6 +39,7 @@ __all__ = [
     "RoundLog",
     "SecretSharing",
     "SystemTape",
+    "ThresholdPaillier",
     "Tolerance",
     "Unmasking",
     "Verdict",

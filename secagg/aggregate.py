@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,10 @@ class AggregateResult:
     * ``mean``: the weighted mean of the survivors' updates, in the inputs' structure, shapes and dtypes.
     * ``encoded_sum``: the exact integers that every backend agrees on, int64, shape (cohort.length,).
     * ``weight``: Σ w over the survivors; ``metrics``: the weighted mean of each metric.
-    * ``dropped``: who went silent; ``rejected``: who was refused, by which check, why.
+    * ``dropped``: who went silent; ``declined``: of these, who did of its own accord, as its vector breaks a
+      claim that it would have to prove, and which; ``rejected``: who was refused, by which check, why;
+      ``faults``: helpers that were caught departing from the protocol, and how, where the sum could do
+      without them.
     * ``clipped``: for each client, how many coordinates of each tensor were cut to ±clip;
       ``clipped_metrics``: for each client, the metrics that were cut to their bounds. Known here because
       everybody runs in this process; nobody sends them.
@@ -48,6 +51,8 @@ class AggregateResult:
     survivors: tuple[str, ...]
     dropped: tuple[str, ...]
     rejected: Mapping[str, Rejection]
+    declined: Mapping[str, str]
+    faults: Mapping[str, str]
     clipped: Mapping[str, tuple[int, ...]]
     clipped_metrics: Mapping[str, tuple[str, ...]]
     cohort: Cohort
@@ -57,8 +62,12 @@ class AggregateResult:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What happens on the way: see ``mpc.network.Network``. Nothing, unless told otherwise."""
+    """What happens on the way: see ``mpc.network.Network``. Nothing, unless told otherwise.
 
+    ``offline``: helpers that never answer, such as ``PartyId(Role.KEY_HOLDER, 1)``.
+    """
+
+    offline: Collection[PartyId] = ()
     tamper: Tamper | None = None
     delay: Delay | None = None
     shuffle: RandomTape | None = None
@@ -124,6 +133,7 @@ def aggregate(
     structure, plan, encoded = _encode_all(
         updates, encoding, weights, max_weight, metrics, metric_bounds, encoder_tape
     )
+    checks = [check.for_plan(plan) for check in checks]
     members = tuple(updates)
     link_key = tape.read(32)
     cohort = Cohort(
@@ -153,6 +163,8 @@ def aggregate(
         survivors=survivors,
         dropped=tuple(name for name in members if name not in {*survivors, *rejected}),
         rejected=rejected,
+        declined={members[who.index]: why for who, why in transcript.declined.items()},
+        faults={str(who): why for who, why in total.faults.items()},
         clipped={name: one.clipped for name, one in encoded.items()},
         clipped_metrics={name: one.clipped_metrics for name, one in encoded.items()},
         cohort=cohort,
@@ -178,7 +190,7 @@ def run_round(
     label = f"{cohort.session.hex()} {cohort.round}"
     server = backend.server(cohort, link_key=link_key, checks=checks, tape=tape.child(f"{label} server"))
     parties: dict[PartyId, Party[object]] = {SERVER: server}
-    parties.update(backend.helpers(cohort, tape=tape.child(f"{label} helpers")))
+    parties.update(backend.helpers(cohort, checks=checks, tape=tape.child(f"{label} helpers")))
     for index, name in enumerate(cohort.members):
         own = tape.child(f"{label} client {index}")
         parties[client_id(index)] = backend.client(
@@ -187,7 +199,7 @@ def run_round(
     network = Network(
         parties,
         backend.phases,
-        drop=drop,
+        drop={**drop, **dict.fromkeys(conditions.offline, backend.phases[0])},
         delay=conditions.delay,
         tamper=conditions.tamper,
         shuffle=conditions.shuffle,
@@ -196,6 +208,9 @@ def run_round(
         observe=conditions.observe,
     )
     transcript = network.run()
+    for who, party in parties.items():
+        if (why := getattr(party, "declined", None)) is not None:
+            transcript.declined[who] = why
     if server.result is None:
         refusals = [str(refusal.error) for refusal in transcript.refusals]
         raise AbortError("the round ended without a sum", {"refusals": refusals})

@@ -35,8 +35,9 @@ class Backend(ABC):
     integers. ``phases`` are in order; ``input_phase`` is the one in which a client's contribution travels,
     and a client that goes silent in it or earlier is not in the sum.
 
-    ``threshold``: how many contributions must be there before anything is opened, as a fraction of the
-    cohort or a count. ``max_message_bytes``: no message of this party is longer on the wire, from 1024 to
+    ``minimum``: how many contributions must be there before anything is opened, as a fraction of the cohort
+    or a count; backends where that is also the threshold of the cryptography call it so.
+    ``max_message_bytes``: no message of this party is longer on the wire, from 1024 to
     2^32 - 1; what has to be is sent in parts. The other parties' limits may differ.
     """
 
@@ -45,16 +46,20 @@ class Backend(ABC):
     input_phase: ClassVar[str]
     client_phases: ClassVar[tuple[str, ...]]
     """Phases in which clients send: those from which one can go silent."""
+    proves_on_shares: ClassVar[bool] = False
+    """Whether clients can prove a ``ShareCheck``."""
+    minimum_argument: ClassVar[str] = "threshold"
+    """What the backend's constructor calls ``minimum``."""
     leakage: Leakage
 
-    def __init__(self, threshold: float = 2 / 3, *, max_message_bytes: int = DEFAULT_MESSAGE_BYTES) -> None:
-        resolve_threshold(threshold, threshold if isinstance(threshold, int) else 2)
-        self.threshold = threshold
+    def __init__(self, minimum: float = 2 / 3, *, max_message_bytes: int = DEFAULT_MESSAGE_BYTES) -> None:
+        resolve_threshold(minimum, minimum if isinstance(minimum, int) else 2, self.minimum_argument)
+        self.minimum = minimum
         self.max_message_bytes = check_message_bytes(max_message_bytes)
 
     def resolve_threshold(self, members: int) -> int:
         """The threshold for a cohort of this size, as a count; ``LocalError`` if it has none."""
-        return resolve_threshold(self.threshold, members)
+        return resolve_threshold(self.minimum, members, self.minimum_argument)
 
     def setup(self, tape: RandomTape | None = None) -> Self:
         """This backend with the long-term keys of its helpers, made now if it has none.
@@ -123,6 +128,7 @@ class Backend(ABC):
         if cohort.threshold < (least := self.resolve_threshold(cohort.size)):
             raise LocalError("cohort.threshold", cohort.threshold, f"this client asks for at least {least}")
         _check_tape(tape)
+        self._check_checks(checks)
         check_identity(cohort, me, identity)
         inner = self._client(cohort, me, vector, checks, tape)
         inner.identity = identity
@@ -148,6 +154,7 @@ class Backend(ABC):
         self, cohort: Cohort, link_key: bytes, checks: Sequence[Check], tape: RandomTape
     ) -> LinkedServer:
         _check_tape(tape)
+        self._check_checks(checks)
         if _public_half(link_key) != cohort.server_key:
             raise LocalError("link_key", "another key", "must be the private half of cohort.server_key")
         inner = self._server(cohort, checks, tape)
@@ -155,17 +162,35 @@ class Backend(ABC):
         party.context = self._context(cohort, SERVER, checks)
         return party
 
-    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Saveable[object]]:
-        """The other parties of the protocol: aggregators or key holders, by id."""
-        return {who: self._helper(cohort, who, tape) for who in self._helper_keys()}
+    def helpers(
+        self, cohort: Cohort, *, checks: Sequence[Check] = (), tape: RandomTape
+    ) -> Mapping[PartyId, Saveable[object]]:
+        """The other parties of the protocol: aggregators or key holders, by id. ``checks``: the round's."""
+        self._check_checks(checks)
+        return {who: self._helper(cohort, who, checks, tape) for who in self._helper_keys()}
 
-    def load_helper(self, cohort: Cohort, who: PartyId, data: bytes, *, tape: RandomTape) -> Saveable[object]:
+    def load_helper(
+        self,
+        cohort: Cohort,
+        who: PartyId,
+        data: bytes,
+        *,
+        checks: Sequence[Check] = (),
+        tape: RandomTape,
+    ) -> Saveable[object]:
         """The helper whose ``dump()`` gave ``data``; see :meth:`load_client`."""
         if who not in (ids := self._helper_keys()):
             raise LocalError("who", str(who), f"must be one of {', '.join(map(str, ids)) or 'none'}")
-        party = self._helper(cohort, who, tape)
+        party = self._helper(cohort, who, checks, tape)
         party.load(data)
         return party
+
+    def _check_checks(self, checks: Sequence[Check]) -> None:
+        """``LocalError`` for checks on shares, where there are none."""
+        for check in checks:
+            if check.on_shares and not self.proves_on_shares:
+                bound = f"is proved on shares, which {self.name} has not: SecretSharing has"
+                raise LocalError("checks", check.name, bound)
 
     def _context(self, cohort: Cohort, who: PartyId, checks: Sequence[Check]) -> Mapping[str, object]:
         """All that a dump has to have in common with the party that takes its state on, in public values."""
@@ -183,7 +208,7 @@ class Backend(ABC):
 
     def cost(self, cohort: Cohort, checks: Sequence[Check] = ()) -> Cost:
         """Rounds of communication, and bytes by link, of a run in which everybody stays."""
-        rounds, declared = self._cost(cohort)
+        rounds, declared = self._cost(cohort, checks)
         first_phase = next(link.phase for link in declared if link.sender is Role.CLIENT)
         links: list[LinkCost] = []
         for link in declared:
@@ -209,20 +234,27 @@ class Backend(ABC):
         return costs
 
     def _linked_helper(
-        self, inner: Stateful[R], cohort: Cohort, private_key: bytes, tape: RandomTape
+        self,
+        inner: Stateful[R],
+        cohort: Cohort,
+        private_key: bytes,
+        checks: Sequence[Check],
+        tape: RandomTape,
     ) -> LinkedParty[R]:
         """A helper at its end of the link, which takes no more than a full round has for one of its role."""
-        _, links = self._cost(cohort)
+        _, links = self._cost(cohort, checks)
         largest = max(link.size for link in links if link.receiver is inner.id.role)
         party = LinkedParty.helper(inner, cohort, private_key, tape, self.max_message_bytes, largest)
-        party.context = self._context(cohort, inner.id, ())
+        party.context = self._context(cohort, inner.id, [check for check in checks if check.on_shares])
         return party
 
     def _helper_keys(self) -> Mapping[PartyId, bytes]:
         """The helpers' pinned X25519 link keys."""
         return {}
 
-    def _helper(self, cohort: Cohort, who: PartyId, tape: RandomTape) -> LinkedParty[object]:
+    def _helper(
+        self, cohort: Cohort, who: PartyId, checks: Sequence[Check], tape: RandomTape
+    ) -> LinkedParty[object]:
         """One of the helpers that ``_helper_keys`` names; a backend that has any says how they are made."""
         raise LocalError("who", str(who), "this backend has no helpers")
 
@@ -235,11 +267,11 @@ class Backend(ABC):
     def _server(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape) -> RoundServer[Any]: ...
 
     @abstractmethod
-    def _cost(self, cohort: Cohort) -> tuple[int, list[LinkCost]]:
+    def _cost(self, cohort: Cohort, checks: Sequence[Check]) -> tuple[int, list[LinkCost]]:
         """How often a client sends, and the messages, with payload sizes only."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(threshold={self.threshold:.4g})"
+        return f"{type(self).__name__}({self.minimum_argument}={self.minimum:.4g})"
 
 
 def _check_tape(tape: object) -> None:

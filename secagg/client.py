@@ -42,6 +42,8 @@ class RoundClient(StateMachine):
 
     result: None = None
     identity: Identity | None = None
+    declined: str | None = None
+    """Why it takes no part, of its own accord."""
     saved: ClassVar[tuple[str, ...]] = ("_vector",)
 
     def __init__(

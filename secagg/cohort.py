@@ -133,19 +133,22 @@ def sum_bits(bits: int, members: int) -> int:
     return (members * ((1 << (bits - 1)) - 1)).bit_length() + 1
 
 
-def resolve_threshold(threshold: float, members: int) -> int:
-    """A threshold given as a fraction in (0, 1] of the cohort, or as a whole number, as a count ≥ 2."""
+def resolve_threshold(threshold: float, members: int, argument: str = "threshold") -> int:
+    """A threshold given as a fraction in (0, 1] of the cohort, or as a whole number, as a count ≥ 2.
+
+    ``argument``: what the caller calls it.
+    """
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not threshold > 0:
-        raise LocalError("threshold", threshold, "must be a fraction in (0, 1] or a number of clients")
+        raise LocalError(argument, threshold, "must be a fraction in (0, 1] or a number of clients")
     if isinstance(threshold, float):
         if threshold > 1:
-            raise LocalError("threshold", threshold, "as a fraction must be at most 1; a count is an int")
+            raise LocalError(argument, threshold, "as a fraction must be at most 1; a count is an int")
         # 2/3 of 9 is 6: a float's last digit must not ask for one client more.
         return max(MIN_MEMBERS, math.ceil(threshold * members - 1e-9))
     if threshold < MIN_MEMBERS:
-        raise LocalError("threshold", threshold, f"as a count must be at least {MIN_MEMBERS}")
+        raise LocalError(argument, threshold, f"as a count must be at least {MIN_MEMBERS}")
     if threshold > members:
-        raise LocalError("threshold", threshold, f"must be at most the cohort's {members} clients")
+        raise LocalError(argument, threshold, f"must be at most the cohort's {members} clients")
     return threshold
 
 

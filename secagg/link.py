@@ -210,6 +210,12 @@ class LinkedParty(Generic[R]):
     def result(self) -> R | None:
         return self._inner.result
 
+    @property
+    def declined(self) -> str | None:
+        """Why the party takes no part, of its own accord; None if it does."""
+        declined: str | None = getattr(self._inner, "declined", None)
+        return declined
+
     def start(self) -> list[Message]:
         return self._close(self._inner.start())
 

@@ -19,6 +19,7 @@ from secagg.checks.base import Check
 from secagg.checks.messages import CHECK_PHASE
 from secagg.client import OneShotClient, Vector
 from secagg.cohort import Cohort
+from secagg.parts import DEFAULT_MESSAGE_BYTES
 from secagg.server import RoundServer
 
 INPUT = "plain-input"
@@ -85,6 +86,9 @@ class InsecurePlain(Backend):
         source="McMahan et al. 2017 (arXiv 1602.05629), algorithm 1",
     )
 
+    def __init__(self, threshold: float = 2 / 3, *, max_message_bytes: int = DEFAULT_MESSAGE_BYTES) -> None:
+        super().__init__(threshold, max_message_bytes=max_message_bytes)
+
     def _client(
         self, cohort: Cohort, me: str, vector: Vector, checks: Sequence[Check], tape: RandomTape
     ) -> _PlainClient:
@@ -93,6 +97,6 @@ class InsecurePlain(Backend):
     def _server(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape) -> _PlainServer:
         return _PlainServer(cohort, checks, tape)
 
-    def _cost(self, cohort: Cohort) -> tuple[int, list[LinkCost]]:
+    def _cost(self, cohort: Cohort, checks: Sequence[Check]) -> tuple[int, list[LinkCost]]:
         size = Ring(cohort.bits).packed_size(cohort.length)
         return 1, [LinkCost(INPUT, Role.CLIENT, Role.SERVER, cohort.size, size)]

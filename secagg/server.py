@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -33,19 +33,23 @@ C = TypeVar("C")  # a decoded contribution
 class Aggregate:
     """What a round yields: the exact sum over the survivors' vectors, and who is not in it and why.
 
-    Clients by index, their place in the cohort: ``cohort.names(survivors)`` are their names.
+    Clients by index, their place in the cohort: ``cohort.names(survivors)`` are their names. ``faults``: the
+    helpers that were caught departing from the protocol, and how, where the sum could do without them.
     """
 
     total: NDArray[np.int64]
     survivors: tuple[int, ...]
     rejected: Mapping[int, Rejection]
+    faults: Mapping[PartyId, str] = field(default_factory=dict)
 
 
 # Evidence is any mapping, of which a plain one comes back.
 _KINDS = (
     Kind(Rejection, lambda one: (one.check, one.reason, dict(one.evidence)), lambda plain: Rejection(*plain)),
     Kind(
-        Aggregate, lambda one: (one.total, one.survivors, dict(one.rejected)), lambda plain: Aggregate(*plain)
+        Aggregate,
+        lambda one: (one.total, one.survivors, dict(one.rejected), dict(one.faults)),
+        lambda plain: Aggregate(*plain),
     ),
 )
 
@@ -64,6 +68,7 @@ class RoundServer(StateMachine, Generic[C]):
     saved: ClassVar[tuple[str, ...]] = (
         "result",
         "rejected",
+        "faults",
         "_suspected",
         "_awaited",
         "_heard",
@@ -77,6 +82,7 @@ class RoundServer(StateMachine, Generic[C]):
         self.cohort = cohort
         self.result: Aggregate | None = None
         self.rejected: dict[int, Rejection] = {}
+        self.faults: dict[PartyId, str] = {}
         self._tape = tape
         self._gate = Gate(cohort, (Structural(self._expected_bytes), *checks))
         self._proof_sizes = tuple(check.proof_bytes(cohort) for check in self._gate.provers)
@@ -280,7 +286,7 @@ class RoundServer(StateMachine, Generic[C]):
         except AbortError:
             self.state = self.REFUSED
             raise
-        self.result = Aggregate(total, tuple(survivors), self._refusals(survivors))
+        self.result = Aggregate(total, tuple(survivors), self._refusals(survivors), dict(self.faults))
         self.state = self.DONE
         return []
 

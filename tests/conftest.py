@@ -26,7 +26,7 @@ from secagg.identity import Identity
 from secagg.masking import Tolerance
 from secagg.masking.listing import graph_parameters
 from secagg.masking.parameters import MIN_THRESHOLD, GraphParameters
-from secagg.paillier import Paillier
+from secagg.paillier import Paillier, ThresholdPaillier
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("deterministic")
@@ -57,6 +57,14 @@ def sparse_masking(threshold: float = 2 / 3, **options: Any) -> Masking:
     return Masking(threshold, tolerance=Spared(threshold=threshold), **options)
 
 
+def small_paillier(threshold: float = 2 / 3, **options: Any) -> Paillier:
+    return Paillier(minimum=threshold, insecure_key_bits=256, **options)
+
+
+def small_threshold_paillier(threshold: float = 2 / 3, **options: Any) -> ThresholdPaillier:
+    return ThresholdPaillier(3, 2, minimum=threshold, insecure_key_bits=256, **options)
+
+
 # Every backend there is, one line each. The suites in tests/contract and tests/leakage run on all of them.
 BACKENDS: dict[str, Callable[..., Backend]] = {
     "plain": InsecurePlain,
@@ -64,7 +72,8 @@ BACKENDS: dict[str, Callable[..., Backend]] = {
     "masking-sparse": sparse_masking,
     "sharing-2": SecretSharing,
     "sharing-3": partial(SecretSharing, 3),
-    "paillier": partial(Paillier, insecure_key_bits=256),
+    "paillier": small_paillier,
+    "paillier-threshold": small_threshold_paillier,
 }
 
 SESSION = b"session of tests"
@@ -150,6 +159,7 @@ class Outcome:
     total: np.ndarray | None = None
     survivors: tuple[int, ...] = ()
     rejected: Mapping[int, Rejection] = field(default_factory=dict)
+    faults: Mapping[PartyId, str] = field(default_factory=dict)
     transcript: Transcript = field(default_factory=Transcript)
     abort: AbortError | None = None
 
@@ -261,9 +271,8 @@ def play(
         )
     except AbortError as error:
         return Outcome(cohort, vectors, abort=error, transcript=seen)
-    return Outcome(
-        cohort, vectors, aggregate.total, aggregate.survivors, aggregate.rejected, transcript=transcript
-    )
+    found = (aggregate.total, aggregate.survivors, aggregate.rejected, aggregate.faults)
+    return Outcome(cohort, vectors, *found, transcript=transcript)
 
 
 def is_uniform(data: bytes) -> bool:

@@ -31,9 +31,20 @@ def test_what_it_says_of_large_cohorts() -> None:
     assert tolerance.parameters(10_000).degree == 198
 
 
+def test_proofs_instead_of_trust() -> None:
+    updates = {name: np.full(50, 0.1) for name in ("ana", "bo", "cy", "dee")} | {"ed": np.full(50, 100.0)}
+    names: dict[str, object] = {"updates": updates, "aggregate": secagg.aggregate}
+    source = EXAMPLES[2].replace("checks=", "encoding=FixedPoint(clip=200.0), checks=")
+    exec(compile("from secagg import FixedPoint\n" + source, "README.md", "exec"), names)
+    result = names["result"]
+    assert isinstance(result, secagg.AggregateResult)
+    assert result.survivors == ("ana", "bo", "cy", "dee")
+    assert list(result.declined) == ["ed"]
+
+
 def test_a_check_of_your_own() -> None:
     names: dict[str, type[secagg.Check]] = {}
-    exec(compile(EXAMPLES[2], "README.md", "exec"), names)
+    exec(compile(EXAMPLES[3], "README.md", "exec"), names)
     clients = ("ana", "bo", "cy", "dee", "ed", "flo")
     quota = names["Quota"](dict.fromkeys(clients, 2) | {"ana": 1, "bo": 0})  # type: ignore[call-arg]
     updates = {name: np.full(3, 0.25) for name in clients}

@@ -130,7 +130,7 @@ class NormEquality(Valid[Gradient, list[float]]):
         steps = self.parameters.encode(measurement)
         norm = int(np.dot(steps, steps))
         split = [norm, self.parameters.sq_norm_bound - norm]
-        return np.concatenate([_elements(steps), _bits(np.array(split), bits).reshape(-1)])
+        return np.concatenate([elements_of(steps), bits_of(np.array(split), bits).reshape(-1)])
 
     def truncate(self, meas: Vector) -> Vector:
         return meas[: self.parameters.dimension]
@@ -146,7 +146,7 @@ class NormEquality(Valid[Gradient, list[float]]):
 
     def result(self, meas: Vector, joint_rand: Vector, num_shares: int, outputs: Sequence[Vector]) -> Vector:
         start, width = self.parameters.dimension, self.parameters.sq_norm_bits
-        return Field64.vector([_integer(meas[start : start + width]) - Field64.total(outputs[0])])
+        return Field64.vector([integer_of(meas[start : start + width]) - Field64.total(outputs[0])])
 
 
 class NormRange(NormEquality):
@@ -184,7 +184,7 @@ class NormRange(NormEquality):
         own = self.parameters
         share = Field64.inverse(num_shares)
         middle = own.dimension + own.sq_norm_bits
-        norm = _integer(meas[own.dimension : middle]) + _integer(meas[middle : own.prefix_len])
+        norm = integer_of(meas[own.dimension : middle]) + integer_of(meas[middle : own.prefix_len])
         count = Field64.total(np.ascontiguousarray(self._projections(meas)[1]))
         checks = (
             Field64.total(outputs[0][: self._bit_calls]),
@@ -207,31 +207,36 @@ class NormRange(NormEquality):
         return interleaved(Field64, in_rows(Field64, left, width), in_rows(Field64, right, width))
 
 
+class ShardAgain(LocalError):
+    """Fewer projections than needed are in range: the same measurement does with other random bytes."""
+
+
 def encode_projections(parameters: Parameters, results: npt.NDArray[np.int64]) -> Vector:
     """The bits and flags of projections: the first ``num_wr_successes`` in range are flagged.
 
-    ``LocalError`` if fewer are in range: honest vectors see that hardly ever, and shard again.
+    ``ShardAgain`` if fewer are in range: honest vectors see that hardly ever, and shard again.
     """
     shifted = results + (parameters.wr_bound - 1)
     inside = (shifted >= 0) & (shifted < 2 * parameters.wr_bound)
     if int(inside.sum()) < parameters.num_wr_successes:
-        raise LocalError("rand", "<secret>", "too few projections in range: shard again with other bytes")
+        raise ShardAgain("rand", "<secret>", "too few projections in range: shard again with other bytes")
     flags = inside & (np.cumsum(inside) <= parameters.num_wr_successes)
-    bits = _bits(np.where(inside, shifted, 0), parameters.wr_bits)
+    bits = bits_of(np.where(inside, shifted, 0), parameters.wr_bits)
     return np.concatenate([bits, flags.astype(np.uint64).reshape(-1, 1)], axis=1).reshape(-1)
 
 
-def _bits(values: npt.NDArray[np.int64], width: int) -> Matrix:
+def bits_of(values: npt.NDArray[np.int64], width: int) -> Matrix:
     """Shape (n,) to (n, width), lowest bit first."""
     return (values.reshape(-1, 1) >> np.arange(width) & 1).astype(np.uint64)
 
 
-def _elements(steps: npt.NDArray[np.int64]) -> Vector:
+def elements_of(steps: npt.NDArray[np.int64]) -> Vector:
+    """Signed integers as elements."""
     from mpc import field as field64
 
     return field64.encode(steps)
 
 
-def _integer(bits: Vector) -> int:
+def integer_of(bits: Vector) -> int:
     """What bits, or shares of bits, stand for."""
     return Field64.inner(bits, Field64.vector(1 << power for power in range(len(bits))))

@@ -1,6 +1,19 @@
 """Checks on contributions: the hook interface, and the checks that hang on it."""
 
 from secagg.checks.base import ACCEPT, Abort, Accept, Check, Reject, Rejection, Verdict
+from secagg.checks.shares import Direction, NormBound, ShareCheck
 from secagg.checks.structural import Structural
 
-__all__ = ["ACCEPT", "Abort", "Accept", "Check", "Reject", "Rejection", "Structural", "Verdict"]
+__all__ = [
+    "ACCEPT",
+    "Abort",
+    "Accept",
+    "Check",
+    "Direction",
+    "NormBound",
+    "Reject",
+    "Rejection",
+    "ShareCheck",
+    "Structural",
+    "Verdict",
+]

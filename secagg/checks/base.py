@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from mpc.party import Message
 from mpc.saving import put, take
 from mpc.tape import RandomTape
 from secagg.cohort import Cohort
+from secagg.encoding import Plan
 
 SEED_BYTES = 32
 
@@ -74,12 +75,15 @@ class Check:
     answer, of exactly ``proof_bytes(cohort)`` bytes, handed to ``on_proofs``. ``LocalError`` for a class
     that overrides one of these three and does not set it: nobody would ever prove anything.
 
+    A check that sets ``on_shares`` is proved with the input itself: see :class:`secagg.checks.ShareCheck`.
+
     What a check remembers from one stage to the next goes into attributes that ``saved`` lists, plain values:
     a party that is restored finds them there. All else depends on the arguments alone.
     """
 
     name: str = "check"
     proves: bool = False
+    on_shares: ClassVar[bool] = False
     saved: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
@@ -87,6 +91,10 @@ class Check:
         overridden = [stage for stage in _PROVING if getattr(cls, stage) is not getattr(Check, stage)]
         if overridden and not cls.proves:
             raise LocalError(f"{cls.__name__}.proves", False, f"must be True, since it has {overridden[0]}()")
+
+    def for_plan(self, plan: Plan) -> Self:
+        """This check for vectors that are laid out so; ``aggregate()`` asks for it."""
+        return self
 
     def on_message(self, cohort: Cohort, client: str, message: Message) -> Verdict:
         return ACCEPT

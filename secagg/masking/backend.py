@@ -114,10 +114,10 @@ class Masking(Backend):
             bound = f"must be more than half of the {members} clients"
             if corrupt:
                 bound = f"of {members} clients {corrupt} may be corrupt: must be at least {least}"
-            raise LocalError("threshold", self.threshold, bound)
+            raise LocalError("threshold", self.minimum, bound)
         if threshold > members - dropped:
             bound = f"of {members} clients {dropped} may drop out: must be at most {members - dropped}"
-            raise LocalError("threshold", self.threshold, bound)
+            raise LocalError("threshold", self.minimum, bound)
         if tolerance is not None:
             tolerance.parameters(members)
         return threshold
@@ -133,7 +133,7 @@ class Masking(Backend):
     def _server(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape) -> MaskingServer:
         return MaskingServer(cohort, checks, tape, self.tolerance, self.unmasking)
 
-    def _cost(self, cohort: Cohort) -> tuple[int, list[LinkCost]]:
+    def _cost(self, cohort: Cohort, checks: Sequence[Check]) -> tuple[int, list[LinkCost]]:
         """On a sparse graph the key lists' proofs differ, and this is the longest that they can be."""
         n, up, down = cohort.size, (Role.CLIENT, Role.SERVER), (Role.SERVER, Role.CLIENT)
         sparse = graph_parameters(cohort, self.tolerance)
@@ -154,4 +154,4 @@ class Masking(Backend):
     def __repr__(self) -> str:
         if self.tolerance is None:
             return super().__repr__()
-        return f"Masking(threshold={self.threshold:.4g}, tolerance={self.tolerance})"
+        return f"Masking(threshold={self.minimum:.4g}, tolerance={self.tolerance})"

@@ -75,20 +75,18 @@ def public_fault(n: mpz, h_s: mpz | None) -> str:
         return "n must be 1 modulo 4, as a product of two primes that are 3 modulo 4 is"
     if gmpy2.gcd(n, _SMALL_PRIMES) != 1:
         return "n must have no small prime factor"
-    if h_s is None:
-        return _textbook_fault(n)
+    # What is left may still not be two primes.
+    if gmpy2.is_power(n) or gmpy2.is_prime(n):
+        return "n must be the product of two different primes, not a prime nor a power"
+    return "" if h_s is None else _base_fault(n, h_s)
+
+
+def _base_fault(n: mpz, h_s: mpz) -> str:
     if not 1 < h_s < n * n or gmpy2.gcd(h_s, n) != 1:
         return "h_s must be a unit in (1, n²)"
     # An n-th power that is ±1 modulo n is ±1, and would hide nothing.
     if h_s % n in (1, n - 1) or gmpy2.jacobi(h_s, n) != 1:
         return "h_s must differ from ±1 modulo n and have Jacobi symbol 1"
-    return ""
-
-
-def _textbook_fault(n: mpz) -> str:
-    """A composite that is no power: what is left may still not be two primes."""
-    if gmpy2.is_power(n) or gmpy2.is_prime(n):
-        return "n must be the product of two different primes, not a prime nor a power"
     return ""
 
 

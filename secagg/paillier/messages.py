@@ -11,6 +11,7 @@ from mpc.errors import DecodeError
 from mpc.party import PartyId, Role
 from mpc.wire import Reader, Writer
 from secagg.checks.messages import CHECK_PHASE
+from secagg.paillier.batch import decode_numbers, encode_numbers, require_units
 from secagg.paillier.public import FINGERPRINT_BYTES, PublicKey
 
 INPUT = "encrypted-input"
@@ -19,24 +20,28 @@ DECRYPT = "decrypt"
 OPENED = "opened-sum"
 PHASES = (INPUT, CHECK, DECRYPT, OPENED)
 
-KEY_HOLDER = PartyId(Role.KEY_HOLDER)
+
+def key_holder_ids(holders: int) -> tuple[PartyId, ...]:
+    """The key holders, in the order in which their public keys are given."""
+    return tuple(PartyId(Role.KEY_HOLDER, index) for index in range(holders))
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptedInput:
     """Client to server: its packed vector, one ciphertext after the other, and under which key.
 
-    Ciphertexts do not show the key: one client with another key pinned would spoil the sum, unnamed.
+    Ciphertexts do not show the key: one client with another key pinned would spoil the sum, unnamed. They
+    stay encoded: the server multiplies whole rows.
     """
 
-    ciphertexts: Sequence[mpz]
+    row: bytes | memoryview
 
     @staticmethod
     def size(key_bits: int, ciphertexts: int) -> int:
         return ciphertexts * (key_bits // 4) + FINGERPRINT_BYTES
 
     def encode(self, key: PublicKey) -> bytes:
-        return key.encode_ciphertexts(self.ciphertexts) + key.fingerprint()
+        return bytes(self.row) + key.fingerprint()
 
     @classmethod
     def decode(cls, data: bytes | memoryview, key: PublicKey, ciphertexts: int) -> EncryptedInput:
@@ -46,51 +51,58 @@ class EncryptedInput:
         if reader.fixed(FINGERPRINT_BYTES) != key.fingerprint():
             raise DecodeError("encrypted under another key than the key holder's")
         reader.finish()
-        return cls(key.decode_ciphertexts(row, ciphertexts))
+        key.validate_row(row)
+        return cls(row)
 
 
 @dataclass(frozen=True, slots=True)
 class DecryptRequest:
-    """Server to key holder: which clients are in the sum, and its ciphertexts, blinded by the server."""
+    """Server to key holders: which clients are in the sum, and its ciphertexts modulo n.
+
+    No plaintext occurs in a remainder: (1 + m·n)·r^n is r^n modulo n.
+    """
 
     counted: tuple[int, ...]
-    ciphertexts: Sequence[mpz]
+    remainders: Sequence[mpz]
 
     @staticmethod
     def size(key_bits: int, ciphertexts: int, members: int) -> int:
-        return (members + 7) // 8 + ciphertexts * (key_bits // 4)
+        return (members + 7) // 8 + ciphertexts * (key_bits // 8)
 
     def encode(self, key: PublicKey, members: int) -> bytes:
         writer = Writer().members(self.counted, members)
-        return writer.finish() + key.encode_ciphertexts(self.ciphertexts)
+        return writer.finish() + encode_numbers(self.remainders, key.bits // 8)
 
     @classmethod
     def decode(
         cls, data: bytes | memoryview, key: PublicKey, ciphertexts: int, members: int
     ) -> DecryptRequest:
+        """``DecodeError`` unless there are that many, each a unit modulo n in (0, n)."""
         reader = Reader(data)
-        return cls(reader.members(members), key.decode_ciphertexts(reader.rest(), ciphertexts))
+        counted = reader.members(members)
+        remainders = decode_numbers(reader.view(ciphertexts * (key.bits // 8)), key.bits // 8)
+        reader.finish()
+        require_units(remainders, key.n, "remainder")
+        return cls(counted, remainders)
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedSum:
-    """Key holder to server: what it decrypted, integers below n, still blinded."""
+class Lifts:
+    """The only key holder to the server: each remainder's lift, and one proof for all (spec section 14.4)."""
 
-    plaintexts: Sequence[mpz]
+    lifts: Sequence[mpz]
+    proof: mpz
 
     @staticmethod
     def size(key_bits: int, ciphertexts: int) -> int:
-        return ciphertexts * (key_bits // 8)
+        return (ciphertexts + 1) * (key_bits // 8)
 
     def encode(self, key: PublicKey) -> bytes:
-        return b"".join(plaintext.to_bytes(key.bits // 8, "little") for plaintext in self.plaintexts)
+        return encode_numbers([*self.lifts, self.proof], key.bits // 8)
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, key: PublicKey, ciphertexts: int) -> OpenedSum:
+    def decode(cls, data: bytes | memoryview, key: PublicKey, ciphertexts: int) -> Lifts:
         reader = Reader(data)
-        plaintexts = [mpz.from_bytes(reader.fixed(key.bits // 8), "little") for _ in range(ciphertexts)]
+        numbers = decode_numbers(reader.view(cls.size(key.bits, ciphertexts)), key.bits // 8)
         reader.finish()
-        for index, plaintext in enumerate(plaintexts):
-            if plaintext >= key.n:
-                raise DecodeError(f"plaintext {index} is not below n")
-        return cls(plaintexts)
+        return cls(numbers[:-1], numbers[-1])

@@ -55,9 +55,9 @@ class SharedKey:
         if len(self.verification) != self.holders:
             raise LocalError("len(verification)", len(self.verification), f"must equal {self.holders}")
         n = self.public.n
-        # A square x of p'q' elements generates them all exactly when x − 1 is a unit.
-        if not all(0 < x < n and gmpy2.gcd(x * (x - 1), n) == 1 for x in (self.base, *self.verification)):
-            raise LocalError("verification", "<not printed>", "v, v_i, v - 1 and v_i - 1 must be units")
+        # A square x generates all p'q' of them exactly when x − 1 is a unit; −1 modulo p or q is no square.
+        if not all(0 < x < n and gmpy2.gcd(x * (x * x - 1), n) == 1 for x in (self.base, *self.verification)):
+            raise LocalError("verification", "<not printed>", "v, v_i, v² - 1 and v_i² - 1 must be units")
         if not self._is_consistent():
             raise LocalError("verification", "<not printed>", "v and v_i belong to no sharing of 1/n")
 
@@ -233,7 +233,9 @@ def require_sizes(holders: int, threshold: int, argument: str = "holders") -> No
     if not is_whole(holders) or not MIN_THRESHOLD <= holders <= MAX_HOLDERS:
         raise LocalError(argument, holders, f"must be from {MIN_THRESHOLD} to {MAX_HOLDERS}")
     if not is_whole(threshold) or not max(MIN_THRESHOLD, holders // 2 + 1) <= threshold <= holders:
-        raise LocalError("threshold", threshold, f"must be more than half of {holders}, and at most that")
+        raise LocalError(
+            "threshold", threshold, f"must be more than half of {holders}, and at most that many key holders"
+        )
 
 
 def _require_header(reader: Reader, kind: int) -> None:

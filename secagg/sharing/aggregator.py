@@ -7,32 +7,28 @@ memory, whatever the cohort.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from mpc import field
 from mpc.errors import DecodeError, PeerError
 from mpc.party import SERVER, Message, PartyId, Role, StateMachine
+from mpc.snapshot import Kind
 from secagg.cohort import Cohort
-from secagg.sharing.keys import AggregatorKey, share_context, share_key
+from secagg.sharing.keys import AggregatorKey, share_context
 from secagg.sharing.messages import (
     DECIDE,
-    EXPLICIT,
     OPEN,
     RELAY,
     SUM,
     VERDICT,
     Decision,
-    Fault,
     JudgedShare,
     RelayedShare,
     SumRequest,
     SumShare,
-    share_bytes,
 )
-
-Share = bytes | field.Elements  # a seed, kept as such until it counts, or the explicit share
+from secagg.sharing.scheme import Fault, Scheme
 
 
 class Aggregator(StateMachine):
@@ -40,7 +36,8 @@ class Aggregator(StateMachine):
 
     It gives away one sum, over at least ``cohort.threshold`` clients, all of whom it has counted, and
     nobody it has counted left out; and never a second one for the same cohort, which is what ``key``
-    remembers: two sums over different clients would tell those clients apart.
+    remembers: two sums over different clients would tell those clients apart. Where shares are proved, it
+    counts nobody whose proof it has not seen to hold.
     """
 
     result: None = None
@@ -48,22 +45,38 @@ class Aggregator(StateMachine):
         ("collecting", RELAY): "_on_share",
         ("collecting", DECIDE): "_on_decision",
         ("collecting", OPEN): "_on_request",
+        ("asked", RELAY): "_on_late",
+        ("asked", DECIDE): "_on_decision",
         ("opened", RELAY): "_on_late",
         ("opened", DECIDE): "_on_late",
     }
-    moves: ClassVar[Mapping[tuple[str, str], str]] = {("collecting", "opened"): OPEN}
-    saved: ClassVar[tuple[str, ...]] = ("_sum", "_pending", "_judged", "_counted", "_discarded", "_entered")
+    moves: ClassVar[Mapping[tuple[str, str], str]] = {
+        ("collecting", "asked"): OPEN,
+        ("collecting", "opened"): OPEN,
+        ("asked", "opened"): DECIDE,
+    }
+    saved: ClassVar[tuple[str, ...]] = (
+        "_sum",
+        "_pending",
+        "_judged",
+        "_counted",
+        "_discarded",
+        "_asked",
+        "_entered",
+    )
 
-    def __init__(self, cohort: Cohort, index: int, key: AggregatorKey) -> None:
+    def __init__(self, cohort: Cohort, index: int, key: AggregatorKey, scheme: Scheme) -> None:
         super().__init__("collecting")
         self.cohort = cohort
         self.index = index
         self._key = key
         self._sum = np.zeros(cohort.length, np.uint64)
-        self._pending: dict[int, Share] = {}
+        self._scheme = scheme
+        self._pending: dict[int, Any] = {}
         self._judged: set[int] = set()
         self._counted: set[int] = set()
         self._discarded: set[int] = set()
+        self._asked: set[int] = set()  # for a sum over whom, some of whom are not decided on yet
         self._entered = False
 
     @property
@@ -74,52 +87,54 @@ class Aggregator(StateMachine):
         return []
 
     def _on_share(self, message: Message) -> list[Message]:
-        relayed = RelayedShare.decode(message.payload, self.cohort.size)
+        relayed = RelayedShare.decode(message.payload, self.cohort.size, self._scheme.challenge_bytes)
         client = relayed.client
         if client in self._judged:
             raise self._refuse(message, f"a second share of {self._name(client)}")
         if client in self._discarded:
             return []
         self._judged.add(client)
-        fault, share = self._examine(client, relayed.sealed)
-        if share is not None:
-            self._pending[client] = share
-        return [self._to_server(VERDICT, JudgedShare(client, fault).encode())]
+        return [self._to_server(VERDICT, self._examine(relayed).encode())]
 
-    def _examine(self, client: int, sealed: bytes | memoryview) -> tuple[Fault, Share | None]:
+    def _examine(self, relayed: RelayedShare) -> JudgedShare:
+        client = relayed.client
+        context = share_context(self.cohort.digest, client, self.index)
         try:
-            share = self._key.box.unseal(share_context(self.cohort.digest, client, self.index), sealed)
+            share = self._key.box.unseal(context, relayed.sealed)
         except DecodeError:
-            return Fault.SEAL, None
-        if len(share) != share_bytes(self.cohort.length, self.index):
-            return Fault.LENGTH, None
-        if self.index != EXPLICIT:
-            return Fault.NONE, share
+            return JudgedShare(client, Fault.SEAL)
+        if len(share) != self._scheme.share_bytes(self.index):
+            return JudgedShare(client, Fault.LENGTH)
         try:
-            return Fault.NONE, field.from_bytes(share)
+            held, verifier = self._scheme.open(self.index, client, share, relayed.challenge)
         except DecodeError:
-            return Fault.RANGE, None
+            return JudgedShare(client, Fault.RANGE)
+        self._pending[client] = held
+        return JudgedShare(client, Fault.NONE, verifier)
 
     def _on_decision(self, message: Message) -> list[Message]:
-        decision = Decision.decode(message.payload, self.cohort.size)
+        scheme = self._scheme
+        decision = Decision.decode(
+            message.payload, self.cohort.size, scheme.verifier_bytes, scheme.aggregators
+        )
         client = decision.client
         if decision.counts:
             if client not in self._pending:
                 raise self._refuse(message, f"is to count {self._name(client)}, of whom it has no good share")
-            self._count(client)
+            self._count(message, client, decision.verifiers)
         elif client in self._counted:
             raise self._refuse(message, f"is to forget {self._name(client)}, who is in the sum already")
         else:
             self._pending.pop(client, None)
             self._discarded.add(client)
-        return []
+        return self._open(message) if self.state == "asked" else []
 
-    def _count(self, client: int) -> None:
-        share = self._pending.pop(client)
-        if isinstance(share, bytes):
-            field.add_expansion(self._sum, share_key(share, self.cohort.digest, client, self.index))
-        else:
-            field.add_into(self._sum, share)
+    def _count(self, message: Message, client: int, verifiers: tuple[bytes, ...]) -> None:
+        try:
+            self._scheme.count(self._sum, self.index, client, self._pending[client], verifiers)
+        except DecodeError as error:
+            raise self._refuse(message, f"is to count {self._name(client)}, with {error}") from None
+        del self._pending[client]
         self._counted.add(client)
 
     def _on_request(self, message: Message) -> list[Message]:
@@ -129,9 +144,21 @@ class Aggregator(StateMachine):
         if not self._key.log.enter(self.cohort.session, self.cohort.round) and not self.replaying:
             raise self._refuse(message, "asks for a sum of a round that has been served before")
         self._entered = True
-        # A decision may be overtaken by the request, or lost. The request says the same thing.
-        for client in asked - self._counted:
-            self._count(client)
+        self._asked = set(asked)
+        if not self._scheme.verifier_bytes:
+            # A decision may be overtaken by the request, or lost. The request says the same thing.
+            for client in asked - self._counted:
+                self._count(message, client, ())
+        if self._asked != self._counted:
+            self.state = "asked"
+        return self._open(message)
+
+    def _open(self, message: Message) -> list[Message]:
+        """The sum share, once all that it is asked over have been counted; no decision may leave one out."""
+        if self._asked & self._discarded or self._counted - self._asked:
+            raise self._refuse(message, "decides otherwise on a client than its request for the sum did")
+        if self._asked != self._counted:
+            return []
         self.state = "opened"
         payload = SumShare(self._sum).encode()
         self._pending.clear()
@@ -154,6 +181,9 @@ class Aggregator(StateMachine):
     def _on_late(self, message: Message) -> list[Message]:
         """What the server sent before it asked for the sum, and what came after: it changes nothing."""
         return []
+
+    def kinds(self) -> tuple[Kind, ...]:
+        return (*super().kinds(), *self._scheme.kinds)
 
     def restore(self, state: Mapping[str, object]) -> None:
         super().restore(state)

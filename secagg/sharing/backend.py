@@ -13,6 +13,7 @@ from mpc.party import PartyId, Role, Saveable
 from mpc.tape import RandomTape, SystemTape
 from secagg.backend import Backend
 from secagg.checks.base import Check
+from secagg.checks.shares import ShareCheck, claims_of
 from secagg.client import Vector
 from secagg.cohort import Cohort
 from secagg.link import LinkedParty
@@ -36,6 +37,7 @@ from secagg.sharing.messages import (
     SumRequest,
     SumShare,
 )
+from secagg.sharing.scheme import PlainShares, ProvedShares, Scheme
 from secagg.sharing.server import SharingServer, aggregator_ids
 
 Key = TypeVar("Key")
@@ -57,7 +59,12 @@ class SecretSharing(Backend):
 
     The inputs stay hidden while one aggregator is honest. The sum is right only if all of them are: one
     that lies about its sum share shifts the result, and nobody can tell.
+
+    Alone among the backends it takes checks that clients prove on shares, such as ``NormBound``: then a
+    client counts only if every aggregator has seen its proof to hold.
     """
+
+    proves_on_shares = True
 
     name = "sharing"
     phases = PHASES
@@ -121,28 +128,41 @@ class SecretSharing(Backend):
         source = tape or SystemTape()
         keys = [AggregatorKey.generate(source) for _ in range(self.aggregators)]
         return type(self)(
-            self.aggregators, self.threshold, private_keys=keys, max_message_bytes=self.max_message_bytes
+            self.aggregators, self.minimum, private_keys=keys, max_message_bytes=self.max_message_bytes
         )
 
     def aggregator(
-        self, cohort: Cohort, index: int, key: AggregatorKey, *, tape: RandomTape
+        self,
+        cohort: Cohort,
+        index: int,
+        key: AggregatorKey,
+        *,
+        checks: Sequence[Check] = (),
+        tape: RandomTape,
     ) -> Saveable[object]:
-        """One aggregator, from 0, where each runs in a process of its own.
+        """One aggregator, from 0, where each runs in a process of its own. ``checks``: those of the round.
 
         ``LocalError`` if ``key`` is not its private key, or the cohort's threshold is below this backend's.
         """
-        return self._linked_aggregator(cohort, index, key, tape)
+        return self._linked_aggregator(cohort, index, key, checks, tape)
 
     def load_aggregator(
-        self, cohort: Cohort, index: int, key: AggregatorKey, data: bytes, *, tape: RandomTape
+        self,
+        cohort: Cohort,
+        index: int,
+        key: AggregatorKey,
+        data: bytes,
+        *,
+        checks: Sequence[Check] = (),
+        tape: RandomTape,
     ) -> Saveable[object]:
         """The aggregator whose ``dump()`` gave ``data``; see :meth:`load_client`."""
-        party = self._linked_aggregator(cohort, index, key, tape)
+        party = self._linked_aggregator(cohort, index, key, checks, tape)
         party.load(data)
         return party
 
     def _linked_aggregator(
-        self, cohort: Cohort, index: int, key: AggregatorKey, tape: RandomTape
+        self, cohort: Cohort, index: int, key: AggregatorKey, checks: Sequence[Check], tape: RandomTape
     ) -> LinkedParty[object]:
         whole = isinstance(index, int) and not isinstance(index, bool)
         if not whole or not 0 <= index < self.aggregators:
@@ -155,16 +175,21 @@ class SecretSharing(Backend):
             )
         if key.public != self.public_keys[index]:
             raise LocalError("key", key, f"is not the private half of public_keys[{index}]")
-        return self._linked_helper(Aggregator(cohort, index, key), cohort, key.link, tape)
+        party = Aggregator(cohort, index, key, self._scheme(cohort, checks))
+        return self._linked_helper(party, cohort, key.link, checks, tape)
 
-    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Saveable[object]]:
+    def helpers(
+        self, cohort: Cohort, *, checks: Sequence[Check] = (), tape: RandomTape
+    ) -> Mapping[PartyId, Saveable[object]]:
         """All aggregators; ``LocalError`` where their private keys are not here."""
-        return {who: self._helper(cohort, who, tape) for who in aggregator_ids(self.aggregators)}
+        return {who: self._helper(cohort, who, checks, tape) for who in aggregator_ids(self.aggregators)}
 
-    def _helper(self, cohort: Cohort, who: PartyId, tape: RandomTape) -> LinkedParty[object]:
+    def _helper(
+        self, cohort: Cohort, who: PartyId, checks: Sequence[Check], tape: RandomTape
+    ) -> LinkedParty[object]:
         if self._private is None:
             raise LocalError("private_keys", None, "a process that plays the aggregators needs their keys")
-        return self._linked_aggregator(cohort, who.index, self._private[who.index], tape)
+        return self._linked_aggregator(cohort, who.index, self._private[who.index], checks, tape)
 
     def _helper_keys(self) -> Mapping[PartyId, bytes]:
         ids = aggregator_ids(self.aggregators)
@@ -177,25 +202,36 @@ class SecretSharing(Backend):
     def _client(
         self, cohort: Cohort, me: str, vector: Vector, checks: Sequence[Check], tape: RandomTape
     ) -> SharingClient:
-        return SharingClient(cohort, me, vector, checks, tape, [key.sealing for key in self.public_keys])
+        sealing_keys = [key.sealing for key in self.public_keys]
+        return SharingClient(cohort, me, vector, checks, tape, sealing_keys, self._scheme(cohort, checks))
 
     def _server(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape) -> SharingServer:
-        return SharingServer(cohort, checks, tape, aggregator_ids(self.aggregators))
+        claim = "+".join(check.name for check in checks if isinstance(check, ShareCheck))
+        scheme = self._scheme(cohort, checks)
+        return SharingServer(cohort, checks, tape, aggregator_ids(self.aggregators), scheme, claim)
 
-    def _cost(self, cohort: Cohort) -> tuple[int, list[LinkCost]]:
-        n, m, length = cohort.size, self.aggregators, cohort.length
+    def _scheme(self, cohort: Cohort, checks: Sequence[Check]) -> Scheme:
+        """What shares of this round look like: with proofs if a check asks for them."""
+        claims = claims_of(checks, cohort)
+        if claims is None:
+            return PlainShares(cohort.digest, cohort.length, self.aggregators)
+        return ProvedShares(cohort.digest, claims, self.aggregators)
+
+    def _cost(self, cohort: Cohort, checks: Sequence[Check]) -> tuple[int, list[LinkCost]]:
+        n, m, scheme = cohort.size, self.aggregators, self._scheme(cohort, checks)
+        challenge, verifier = scheme.challenge_bytes, scheme.verifier_bytes
         out, back = (Role.SERVER, Role.AGGREGATOR), (Role.AGGREGATOR, Role.SERVER)
         return 1, [
-            LinkCost(INPUT, Role.CLIENT, Role.SERVER, n, SharedInput.size(length, m)),
-            *(LinkCost(RELAY, *out, n, RelayedShare.size(length, aggregator)) for aggregator in range(m)),
-            LinkCost(VERDICT, *back, n * m, JudgedShare.SIZE),
-            LinkCost(DECIDE, *out, n * m, Decision.SIZE),
+            LinkCost(INPUT, Role.CLIENT, Role.SERVER, n, SharedInput.size(scheme.sizes)),
+            *(LinkCost(RELAY, *out, n, RelayedShare.size(share, challenge)) for share in scheme.sizes),
+            LinkCost(VERDICT, *back, n * m, JudgedShare.size(verifier)),
+            LinkCost(DECIDE, *out, n * m, Decision.size(verifier, m)),
             LinkCost(OPEN, *out, m, SumRequest.size(n)),
-            LinkCost(SUM, *back, m, SumShare.size(length)),
+            LinkCost(SUM, *back, m, SumShare.size(cohort.length)),
         ]
 
     def __repr__(self) -> str:
-        return f"SecretSharing(aggregators={self.aggregators}, threshold={self.threshold:.4g})"
+        return f"SecretSharing(aggregators={self.aggregators}, threshold={self.minimum:.4g})"
 
 
 def _all_of(argument: str, kind: type[Key], keys: Sequence[Key] | None) -> tuple[Key, ...] | None:

@@ -1,20 +1,19 @@
 """The messages of the sharing protocol, in the order in which they are sent (spec section 13.2).
 
-Aggregator 0 is sent a client's explicit share, of 8 bytes a coordinate; every other one a seed.
+How long shares, challenges and verifier shares are, the round's ``Scheme`` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 from mpc import field
 from mpc.errors import DecodeError
 from mpc.wire import Reader, Writer
 from secagg.checks.messages import CHECK_PHASE
 from secagg.sealed import SEAL_OVERHEAD
-from secagg.sharing.keys import SEED_BYTES
+from secagg.sharing.scheme import Fault
 
 INPUT = "shared-input"
 CHECK = CHECK_PHASE
@@ -26,56 +25,27 @@ SUM = "sum-share"
 # Shares are relayed as inputs arrive; after the check phase if a check may refuse a frozen input.
 PHASES = (INPUT, CHECK, RELAY, VERDICT, DECIDE, OPEN, SUM)
 
-EXPLICIT = 0  # the aggregator that gets the share that is not a seed
-
-
-def share_bytes(length: int, aggregator: int) -> int:
-    """The size of one client's share for this aggregator, before it is sealed."""
-    return field.ELEMENT_BYTES * length if aggregator == EXPLICIT else SEED_BYTES
-
-
-def sealed_bytes(length: int, aggregator: int) -> int:
-    return share_bytes(length, aggregator) + SEAL_OVERHEAD
-
-
-class Fault(IntEnum):
-    """What an aggregator finds wrong with a share; the number travels in its verdict."""
-
-    NONE = 0
-    SEAL = 1
-    LENGTH = 2
-    RANGE = 3
-
-    @property
-    def text(self) -> str:
-        return _FAULTS[self]
-
-
-_FAULTS = {
-    Fault.NONE: "is well-formed",
-    Fault.SEAL: "does not open: altered, or sealed for another round, client or aggregator",
-    Fault.LENGTH: "has the wrong length",
-    Fault.RANGE: "holds a number that is not a field element",
-}
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedInput:
-    """Client to server: its shares, each sealed to its aggregator, by aggregator."""
+    """Client to server: its shares, each sealed to its aggregator, by aggregator.
+
+    ``shares``: the bytes of each, before it is sealed.
+    """
 
     sealed: Sequence[bytes | memoryview]
 
     @staticmethod
-    def size(length: int, aggregators: int) -> int:
-        return sum(sealed_bytes(length, aggregator) for aggregator in range(aggregators))
+    def size(shares: Sequence[int]) -> int:
+        return sum(shares) + len(shares) * SEAL_OVERHEAD
 
     def encode(self) -> bytes:
         return b"".join(self.sealed)
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, length: int, aggregators: int) -> SharedInput:
+    def decode(cls, data: bytes | memoryview, shares: Sequence[int]) -> SharedInput:
         reader = Reader(data)
-        sealed = [reader.view(sealed_bytes(length, aggregator)) for aggregator in range(aggregators)]
+        sealed = [reader.view(size + SEAL_OVERHEAD) for size in shares]
         reader.finish()
         return cls(sealed)
 
@@ -85,22 +55,24 @@ class SharedInput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelayedShare:
-    """Server to aggregator: what this client sealed to it."""
+    """Server to aggregator: what this client sealed to it, and the challenge to its proof if there is one."""
 
     client: int
     sealed: bytes | memoryview
+    challenge: bytes = b""
 
     @staticmethod
-    def size(length: int, aggregator: int) -> int:
-        return 4 + sealed_bytes(length, aggregator)
+    def size(share: int, challenge: int = 0) -> int:
+        return 4 + challenge + share + SEAL_OVERHEAD
 
     def encode(self) -> bytes:
-        return b"".join((Writer().u32(self.client).finish(), self.sealed))
+        return b"".join((Writer().u32(self.client).finish(), self.challenge, self.sealed))
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int) -> RelayedShare:
+    def decode(cls, data: bytes | memoryview, members: int, challenge: int = 0) -> RelayedShare:
         reader = Reader(data)
-        return cls(_client(reader, members), reader.rest())
+        client, drawn = _client(reader, members), reader.fixed(challenge)
+        return cls(client, reader.rest(), drawn)
 
     def __repr__(self) -> str:
         return f"RelayedShare(client={self.client}, <{len(self.sealed)} bytes>)"
@@ -108,46 +80,59 @@ class RelayedShare:
 
 @dataclass(frozen=True, slots=True)
 class JudgedShare:
-    """Aggregator to server: whether this client's share is well-formed, and if not, why."""
+    """Aggregator to server: what is wrong with this client's share; if nothing, its verifier share."""
 
     client: int
     fault: Fault
+    verifier: bytes = b""
 
-    SIZE = 5
+    @staticmethod
+    def size(verifier: int = 0) -> int:
+        return 5 + verifier
 
     def encode(self) -> bytes:
-        return Writer().u32(self.client).u8(self.fault).finish()
+        return Writer().u32(self.client).u8(self.fault).finish() + self.verifier
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int) -> JudgedShare:
+    def decode(cls, data: bytes | memoryview, members: int, verifier: int = 0) -> JudgedShare:
         reader = Reader(data)
         client, code = _client(reader, members), reader.u8()
-        reader.finish()
-        if code not in _FAULTS:
+        if code not in set(Fault):
             raise DecodeError(f"fault {code} is not in the list")
-        return cls(client, Fault(code))
+        told = reader.fixed(0 if code else verifier)
+        reader.finish()
+        return cls(client, Fault(code), told)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Server to aggregator: whether to count this client's share or to forget it."""
+    """Server to aggregator: to forget this client's share, or to count it, and everybody's verifier shares.
+
+    With these each aggregator sees for itself that the proof holds.
+    """
 
     client: int
     counts: bool
+    verifiers: tuple[bytes, ...] = ()
 
-    SIZE = 5
+    @staticmethod
+    def size(verifier: int = 0, aggregators: int = 0) -> int:
+        return 5 + aggregators * verifier
 
     def encode(self) -> bytes:
-        return Writer().u32(self.client).u8(self.counts).finish()
+        return Writer().u32(self.client).u8(self.counts).finish() + b"".join(self.verifiers)
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int) -> Decision:
+    def decode(
+        cls, data: bytes | memoryview, members: int, verifier: int = 0, aggregators: int = 0
+    ) -> Decision:
         reader = Reader(data)
         client, counts = _client(reader, members), reader.u8()
-        reader.finish()
         if counts > 1:
             raise DecodeError(f"a decision is 0 or 1, not {counts}")
-        return cls(client, bool(counts))
+        told = tuple(reader.fixed(verifier) for _ in range(aggregators)) if counts else ()
+        reader.finish()
+        return cls(client, bool(counts), told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,13 @@ from secagg.sharing.messages import (
     SUM,
     VERDICT,
     Decision,
-    Fault,
     JudgedShare,
     RelayedShare,
     SharedInput,
     SumRequest,
     SumShare,
 )
+from secagg.sharing.scheme import Fault, Scheme
 
 
 class SharingServer(RoundServer[SharedInput]):
@@ -44,6 +44,8 @@ class SharingServer(RoundServer[SharedInput]):
 
     ``transitions`` and ``answers`` list what clients and aggregators may send. Without an aggregator there
     is no sum, so one that departs from the protocol, or is silent at a deadline, ends the round by name.
+
+    Where shares are proved, ``claim`` names what the proofs are of, in rejections.
     """
 
     phases = PHASES
@@ -75,18 +77,26 @@ class SharingServer(RoundServer[SharedInput]):
     saved: ClassVar[tuple[str, ...]] = ("_undecided", "_counted", "_summed", "_garbled", "_total")
 
     def __init__(
-        self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape, aggregators: Sequence[PartyId]
+        self,
+        cohort: Cohort,
+        checks: Sequence[Check],
+        tape: RandomTape,
+        aggregators: Sequence[PartyId],
+        scheme: Scheme,
+        claim: str,
     ) -> None:
         self._aggregators = tuple(aggregators)
+        self._scheme = scheme
+        self._claim = claim
         super().__init__(cohort, checks, tape, INPUT)
-        self._undecided: dict[int, dict[PartyId, Fault]] = {}  # by client: the verdicts that are there
+        self._undecided: dict[int, dict[PartyId, JudgedShare]] = {}  # by client: the verdicts that are there
         self._counted: set[int] = set()
         self._summed: set[PartyId] = set()
         self._garbled: dict[PartyId, str] = {}
         self._total = np.zeros(cohort.length, np.uint64)
 
     def kinds(self) -> tuple[Kind, ...]:
-        return (*super().kinds(), enumeration(Fault), record(SharedInput))
+        return (*super().kinds(), enumeration(Fault), record(JudgedShare), record(SharedInput))
 
     def receive(self, message: Message) -> list[Message]:
         if message.sender in self._aggregators:
@@ -117,15 +127,16 @@ class SharingServer(RoundServer[SharedInput]):
     # Inputs: relayed as they come.
 
     def _payload_bytes(self, phase: str) -> int | None:
-        return SharedInput.size(self.cohort.length, len(self._aggregators)) if phase == INPUT else None
+        return SharedInput.size(self._scheme.sizes) if phase == INPUT else None
 
     def _decode_input(self, payload: bytes | memoryview) -> SharedInput:
-        return SharedInput.decode(payload, self.cohort.length, len(self._aggregators))
+        return SharedInput.decode(payload, self._scheme.sizes)
 
     def _fold(self, index: int, contribution: SharedInput) -> list[Message]:
         self._undecided[index] = {}
+        challenge = self._tape.read(self._scheme.challenge_bytes)
         return [
-            self._to(aggregator, RELAY, RelayedShare(index, sealed).encode())
+            self._to(aggregator, RELAY, RelayedShare(index, sealed, challenge).encode())
             for aggregator, sealed in zip(self._aggregators, contribution.sealed, strict=True)
         ]
 
@@ -136,11 +147,11 @@ class SharingServer(RoundServer[SharedInput]):
     # Verdicts: a client counts if every aggregator has found its share good.
 
     def _on_verdict(self, message: Message) -> list[Message]:
-        judged = JudgedShare.decode(message.payload, self.cohort.size)
+        judged = JudgedShare.decode(message.payload, self.cohort.size, self._scheme.verifier_bytes)
         verdicts = self._undecided.get(judged.client)
         if verdicts is None or message.sender in verdicts:
             raise DecodeError(f"a verdict on client {judged.client} that it was not asked for")
-        verdicts[message.sender] = judged.fault
+        verdicts[message.sender] = judged
         if len(verdicts) < len(self._aggregators):
             return []
         messages = self._decide(judged.client)
@@ -149,22 +160,28 @@ class SharingServer(RoundServer[SharedInput]):
         return messages
 
     def _decide(self, client: int) -> list[Message]:
-        rejection = self._objection(self._undecided.pop(client))
+        verdicts = self._undecided.pop(client)
+        rejection = self._objection(verdicts)
         if rejection is None:
             self._counted.add(client)
+            verifiers = tuple(verdicts[aggregator].verifier for aggregator in self._aggregators)
         else:
             self.rejected.setdefault(client, rejection)
-        payload = Decision(client, rejection is None).encode()
-        return self._to_all(DECIDE, payload)
+            verifiers = ()
+        return self._to_all(DECIDE, Decision(client, rejection is None, verifiers).encode())
 
-    def _objection(self, verdicts: Mapping[PartyId, Fault]) -> Rejection | None:
-        for aggregator, fault in sorted(verdicts.items()):
-            if fault is not Fault.NONE:
+    def _objection(self, verdicts: Mapping[PartyId, JudgedShare]) -> Rejection | None:
+        for aggregator, judged in sorted(verdicts.items()):
+            if judged.fault is not Fault.NONE:
                 evidence = {"phase": INPUT, "aggregator": aggregator.index}
-                return Rejection(Structural.name, f"its share for {aggregator} {fault.text}", evidence)
+                reason = f"its share for {aggregator} {judged.fault.text}"
+                return Rejection(Structural.name, reason, evidence)
         if missing := self._others(verdicts):
             reason = f"its share was not judged before the deadline by {_names(missing)}"
             return Rejection("link", reason, {"phase": VERDICT})
+        refusal = self._scheme.objection([verdicts[aggregator].verifier for aggregator in self._aggregators])
+        if refusal is not None:
+            return Rejection(self._claim, f"its proof is refused: {refusal}", {"phase": VERDICT})
         return None
 
     def _verdicts_closed(self) -> list[Message]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from gmpy2 import mpz
 
 from mpc.errors import DecodeError, LocalError, PeerError
 from mpc.party import SERVER, Message, PartyId, Role, client_id
@@ -19,6 +20,7 @@ from mpc.tape import RandomTape, SeededTape
 from secagg import ACCEPT, Check, Cohort, InsecurePlain, Reject, SecretSharing, Verdict
 from secagg.backend import Backend
 from secagg.link import NONCE_BYTES
+from secagg.paillier.batch import encode_numbers
 
 Load = Callable[[bytes, RandomTape], Any]
 CLIENTS, LENGTH = 5, 7
@@ -146,12 +148,18 @@ class Table:
             ),
         )
 
-    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> dict[PartyId, Restored]:
+    def helpers(
+        self, cohort: Cohort, *, checks: Sequence[Check], tape: RandomTape
+    ) -> dict[PartyId, Restored]:
+        made = self._backend.helpers(cohort, checks=self._fresh_checks(), tape=tape)
         return {
             who: self._keep(
-                helper, lambda data, tape, who=who: self._backend.load_helper(cohort, who, data, tape=tape)
+                helper,
+                lambda data, tape, who=who: self._backend.load_helper(
+                    cohort, who, data, checks=self._fresh_checks(), tape=tape
+                ),
             )
-            for who, helper in self._backend.helpers(cohort, tape=tape).items()
+            for who, helper in made.items()
         }
 
     def _keep(self, party: Any, load: Load) -> Restored:
@@ -498,9 +506,8 @@ def test_a_helper_from_an_old_dump_opens_no_second_sum(run: Callable[..., Any]) 
             cohort = server._cohort
             request = Message(cohort.session, cohort.round, phase, SERVER, who, b"\x1f")
             if phase == "decrypt":
-                public = table.public.encryption
-                row = public.encode_ciphertexts([public.n + 1] * old._inner._ciphertexts)
-                request = replace(request, payload=b"\x1f" + row)
+                remainders = encode_numbers([mpz(2)] * old._inner._ciphertexts, table.key_bits // 8)
+                request = replace(request, payload=b"\x1f" + remainders)
             (asked,) = server._close([request])
             with pytest.raises(PeerError, match=r"has been (served|opened) before"):
                 old.receive(asked)

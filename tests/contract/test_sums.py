@@ -189,5 +189,5 @@ def test_the_threshold_is_the_callers(make: Any, rig: SimpleNamespace, members: 
     outcome = rig.play(make(threshold=1.0), vectors, bits=8, drop={0: unanimous.input_phase})
     assert outcome.abort is not None
     assert f"the threshold is {members}" in outcome.abort.reason
-    with pytest.raises(LocalError, match=f"threshold is {members + 1}: must be at most"):
+    with pytest.raises(LocalError, match=f"{unanimous.minimum_argument} is {members + 1}: must be at most"):
         make(threshold=members + 1).resolve_threshold(members)

@@ -76,7 +76,7 @@ class AnyThreshold(Masking):
     """Masking that lets itself be told any threshold."""
 
     def resolve_threshold(self, members: int) -> int:
-        return int(self.threshold)
+        return int(self.minimum)
 
 
 class Credulous(AnyThreshold):

@@ -17,7 +17,7 @@ from mpc.tape import SeededTape
 from secagg import ACCEPT, AbortError, AggregateResult, Check, Conditions, FixedPoint, Masking, aggregate
 from secagg.backend import Backend
 from secagg.cohort import Cohort
-from secagg.paillier import Paillier
+from secagg.paillier import Paillier, ThresholdPaillier
 from secagg.plain import InsecurePlain
 from secagg.sharing import SecretSharing
 
@@ -28,7 +28,8 @@ BITS = 12
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "plain": lambda: InsecurePlain(threshold=0.55),
     "masking": lambda: Masking(threshold=0.55),
-    "paillier": lambda: Paillier(threshold=0.55, insecure_key_bits=512),
+    "paillier": lambda: Paillier(minimum=0.55, insecure_key_bits=512),
+    "paillier-3": lambda: ThresholdPaillier(3, 2, minimum=0.55, insecure_key_bits=256),
     "sharing": lambda: SecretSharing(aggregators=2, threshold=0.55),
     "sharing-3": lambda: SecretSharing(aggregators=3, threshold=0.55),
 }
@@ -39,6 +40,7 @@ REASONS = {
     ("out-of-range", "plain"): ("structural", "an entry is out of range"),
     ("out-of-range", "masking"): ("structural", "public key of small order"),
     ("out-of-range", "paillier"): ("structural", r"not in \(0, n²\)"),
+    ("out-of-range", "paillier-3"): ("structural", r"not in \(0, n²\)"),
     ("out-of-range", "sharing"): ("structural", "not a field element"),
     ("out-of-range", "sharing-3"): ("structural", "not a field element"),
     **{("replayed", name): ("link", "replayed: belongs to another session") for name in BACKENDS},
@@ -245,8 +247,9 @@ def test_out_of_range_is_known_for_bundled_backends_only() -> None:
         out_of_range(backend, cohort_of(backend), message("plain-input", bytes(14)))
 
 
-def test_a_ciphertext_out_of_range_needs_the_key() -> None:
-    backend = Paillier(insecure_key_bits=512)
+@pytest.mark.parametrize("name", ["paillier", "paillier-3"])
+def test_a_ciphertext_out_of_range_needs_the_key(name: str) -> None:
+    backend = BACKENDS[name]()
     with pytest.raises(LocalError, match=r"has no keys yet: call setup\(\)"):
         out_of_range(backend, cohort_of(backend), message("encrypted-input", bytes(128)))
 
@@ -277,6 +280,7 @@ def test_the_wrapper_is_its_backend_in_all_else(name: str) -> None:
         inner.client_phases,
     )
     assert (wrapped.input_phase, wrapped.leakage) == (inner.input_phase, inner.leakage)
+    assert (wrapped.minimum, wrapped.minimum_argument) == (inner.minimum, inner.minimum_argument)
     assert wrapped.resolve_threshold(9) == inner.resolve_threshold(9)
     assert wrapped.cost(cohort_of(inner)) == inner.cost(cohort_of(inner))
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fl.loop
-from fl.cli_train import _rounds_table
+from fl.cli_summary import rounds_table
 from fl.config import BACKENDS, TrainingConfig
 from fl.events import Event, RoundReport
 from fl.explain import describe
@@ -88,7 +88,7 @@ def test_every_field_of_the_document_is_in_the_manual(cli: Callable[..., Result]
     manual = (ROOT / "docs" / "cli.md").read_text()
     examples = {
         "train": json.loads(cli(*SMALL, "--rounds", "1", "--json").stdout),
-        "explain": describe("masking", clients=5, length=10, bits=8),
+        "explain": describe("paillier", clients=5, length=10, bits=8, key_holders=3),
         "doctor": json.loads(cli("doctor", "--json").stdout),
     }
     for verb, example in examples.items():
@@ -105,7 +105,7 @@ def _names(document: Any) -> Iterator[str]:
     elif isinstance(document, dict):
         for name, value in document.items():
             yield name
-            if name not in ("rejected", "phase_bytes", "phase_seconds", "learns", "config"):
+            if name not in ("rejected", "phase_bytes", "phase_seconds", "learns", "config", "faults"):
                 yield from _names(value)
 
 
@@ -170,7 +170,7 @@ def test_a_diverged_model_is_still_json(
     result = cli(*SMALL, "--rounds", "1", "--json")
     assert json.loads(result.stdout)["rounds"][0]["loss"] is None
     assert "round 1/1  accuracy 0.1000" in cli(*SMALL, "--rounds", "1").stdout
-    rows = [line.split() for line in shown(_rounds_table(json.loads(result.stdout), 80), 80)]
+    rows = [line.split() for line in shown(rounds_table(json.loads(result.stdout), 80), 80)]
     assert ["1", "0.1000", "-", "2/4", "1", "1", "1.23", "kB", "500", "ms"] in rows
 
 
@@ -198,7 +198,7 @@ def test_numbers_are_never_broken_and_columns_give_way(
         resumed_after=0,
         command="",
     )
-    made = _rounds_table(content, width)
+    made = rounds_table(content, width)
     headers = [column.header for column in made.columns]
     assert headers[:2] == ["round", "accuracy"]
     assert "counted" in headers
@@ -209,17 +209,37 @@ def test_numbers_are_never_broken_and_columns_give_way(
     assert all(len(line.rstrip()) <= width for line in lines)
 
 
+def test_key_holders_have_a_column_and_fit_eighty(report_of: Callable[..., RoundReport]) -> None:
+    missed = report_of(2, 0.5, offline=("key holder 1",), faults={"key holder 3": "has lied"})
+    content = document(
+        TrainingConfig(clients=4, backend="paillier", key_holders=5),
+        [report_of(1, 0.5), missed],
+        leakage=InsecurePlain().leakage,
+        parameters=1,
+        start_accuracy=0.1,
+        resumed_after=0,
+        command="",
+    )
+    made = rounds_table(content, 80)
+    holders = next(column for column in made.columns if column.header == "holders")
+    assert list(map(str, holders.cells)) == ["5/5", "3/5"]
+    assert made.title == "paillier with 5 key holders, 4 clients"
+    assert all(len(line.rstrip()) <= 80 for line in shown(made, 80))
+
+
 @pytest.mark.parametrize("width", ["60", "40"])
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("words", [*BACKENDS, "paillier --key-holders 3"])
 def test_explain_fits_a_narrow_terminal(
-    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, backend: str, width: str
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, words: str, width: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", width)
-    lines = cli("explain", backend, "--clients", "1000", "--length", "1000000").stdout.splitlines()
+    arguments = ["explain", *words.split(), "--clients", "1000", "--length", "1000000"]
+    document_ = json.loads(cli(*arguments, "--json").stdout)
+    lines = cli(*arguments).stdout.splitlines()
     assert max(len(line.rstrip()) for line in lines) <= int(width)
-    for message in describe(backend, clients=1000, length=1_000_000, bits=16)["messages"]:
+    for message in document_["messages"]:
         assert any(line.split()[:1] == [message["phase"]] for line in lines)
-    for party in describe(backend, clients=1000, length=1_000_000, bits=16)["parties"]:
+    for party in document_["parties"]:
         sent = amount_text(party["sent_bytes_each"], "bytes")
         assert any(line.split()[:1] == party["role"].split()[:1] and sent in line for line in lines)
 
@@ -321,7 +341,8 @@ def test_the_version_and_the_doctor_need_the_core_alone() -> None:
     lines = done.stdout.splitlines()
     assert "torch: missing: pip install -c constraints.txt -e '.[demo]'" in lines
     assert [line for line in lines if line.startswith("sum over")] == [
-        f"sum over {backend}: right" for backend in BACKENDS
+        f"sum over {backend}: right"
+        for backend in ("masking", "paillier", "threshold-paillier", "sharing", "plain")
     ]
     assert lines[-1] == "All is well."
     document_ = json.loads(core_alone("doctor", "--json").stdout)

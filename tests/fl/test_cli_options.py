@@ -25,6 +25,24 @@ Train = Callable[..., Iterator[Event]]
         ("--backend masking --aggregators 3", ["--aggregators", "--backend sharing", "masking"]),
         ("--backend sharing --key-bits 3072", ["--key-bits", "--backend paillier", "sharing"]),
         ("--partition iid --alpha 0.5", ["--alpha", "--partition dirichlet", "iid"]),
+        ("--backend paillier --threshold 0.7", ["--threshold needs at least 2 --key-holders", "--minimum"]),
+        ("--minimum 0.7", ["--minimum needs --backend paillier", "--threshold", "--backend masking"]),
+        ("--key-holders 3", ["--key-holders needs --backend paillier", "--backend masking"]),
+        ("--backend paillier --key-holders 0", ["--key-holders", "at least 1"]),
+        ("--backend paillier --key-holders 17", ["--key-holders", "from 2 to 16"]),
+        ("--backend paillier --key-holders 3 --threshold 1", ["--threshold", "more than half of 3"]),
+        (
+            "--backend paillier --key-holders 3 --threshold 0.7",
+            ["--threshold", "whole number", "3 key holders"],
+        ),
+        (
+            "--backend paillier --key-holders 3 --offline-key-holders 2",
+            ["--offline-key-holders", "at most 1"],
+        ),
+        ("--backend paillier --offline-key-holders 1", ["--offline-key-holders", "at least 2 --key-holders"]),
+        ("--backend paillier --minimum 21", ["--minimum", "20 clients"]),
+        ("--backend paillier --minimum 0.95", ["--dropout", "20 clients", "minimum is 19"]),
+        ("--backend paillier --minimum many", ["--minimum", "many"]),
         ("--attack replayed", ["--attack", "--malicious"]),
         ("--attack replayed --malicious 0", ["--attack", "--malicious"]),
         ("--resume", ["--resume", "--checkpoint"]),
@@ -120,7 +138,8 @@ def test_the_command_line_is_the_inverse_of_its_reading(
         return told(report_of(1, 0.5))(config, **options)
 
     monkeypatch.setattr(fl.loop, "train", train)
-    given = {"backend": "paillier", "threshold": 0.75, "dropout": 1 / 7, "key_bits": 2048, "clients": 21}
+    given = {"backend": "paillier", "minimum": 0.75, "dropout": 1 / 7, "key_bits": 2048, "clients": 21}
+    given |= {"key_holders": 5, "threshold": 4, "offline_key_holders": 1}
     words = shlex.split(command_line(Request(given)))
     assert words[:2] == ["secagg", "train"]
     assert cli(*words[1:]).exit_code == 0

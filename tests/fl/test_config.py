@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
-from fl.config import TrainingConfig
+from fl.config import SCOPES, TrainingConfig, why_idle
 from mpc.errors import LocalError
 
 
@@ -35,6 +35,8 @@ def config_of(**options: Any) -> TrainingConfig:
         ("malicious", 7),
         ("seed", -1),
         ("aggregators", 1),
+        ("key_holders", 0),
+        ("offline_key_holders", -1),
     ],
 )
 def test_configurations_name_what_is_wrong(field: str, value: Any) -> None:
@@ -42,8 +44,47 @@ def test_configurations_name_what_is_wrong(field: str, value: Any) -> None:
         config_of(**{field: value})
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"backend": "paillier", "threshold": 0.7},
+            "threshold is 0.7: needs at least 2 key_holders: .*minimum",
+        ),
+        (
+            {"backend": "masking", "minimum": 0.0},
+            "minimum is 0.0: needs backend paillier; .*threshold; .*masking",
+        ),
+        (
+            {"backend": "sharing", "key_holders": 3},
+            "key_holders is 3: needs backend paillier; here .* sharing",
+        ),
+        (
+            {"backend": "paillier", "offline_key_holders": 1},
+            "offline_key_holders is 1: needs .* 2 key_holders",
+        ),
+        ({"backend": "paillier", "key_holders": 3, "threshold": 0.7}, "threshold is 0.7: .* whole number"),
+    ],
+)
+def test_what_would_be_a_promise_not_kept_is_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(LocalError, match=f"^{text}"):
+        config_of(**options)
+
+
+def test_every_scope_is_of_fields_and_holds_somewhere() -> None:
+    names = set(asdict(config_of()))
+    fitting = {"sharing": {}, "paillier": {"key_holders": 3, "malicious": 1}}
+    settings = [asdict(config_of(backend=name, **options)) for name, options in fitting.items()]
+    for name, scope in SCOPES.items():
+        assert {name, *scope.of} <= names
+        assert any(why_idle(name, one) is None for one in settings)
+    idle = asdict(config_of(partition="iid"))
+    assert {name for name in names if why_idle(name, idle)} == SCOPES.keys() - {"threshold"}
+
+
 def test_the_fingerprint_covers_all_but_the_number_of_rounds() -> None:
     base = config_of()
+    shared = config_of(backend="paillier", key_holders=3)
     assert config_of(rounds=9).fingerprint() == base.fingerprint()
     changes: dict[str, Any] = {
         "backend": "masking",
@@ -61,6 +102,10 @@ def test_the_fingerprint_covers_all_but_the_number_of_rounds() -> None:
         "bits": 20,
         "seed": 9,
     }
-    assert changes.keys() == asdict(base).keys() - {"rounds"}
+    of_key_holders: dict[str, Any] = {"minimum": 0.7, "key_holders": 4, "offline_key_holders": 1}
+    assert changes.keys() | of_key_holders.keys() == asdict(base).keys() - {"rounds"}
     prints = {config_of(**{name: value}).fingerprint() for name, value in changes.items()}
-    assert len(prints | {base.fingerprint()}) == len(changes) + 1
+    for name, value in of_key_holders.items():
+        prints.add(replace(shared, **{name: value}).fingerprint())
+    prints |= {base.fingerprint(), shared.fingerprint()}
+    assert len(prints) == len(changes) + len(of_key_holders) + 2

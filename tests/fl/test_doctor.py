@@ -14,6 +14,7 @@ from click.testing import Result
 import fl.doctor
 from fl.config import BACKENDS
 from fl.doctor import DEMO, examine, self_checks
+from secagg.kernels import lanes
 from secagg.plain import _PlainServer
 
 ROOT = Path(__file__).parents[2]
@@ -31,8 +32,9 @@ def test_doctor_finds_a_healthy_machine_healthy(cli: Callable[..., Result]) -> N
     document = json.loads(result.stdout)
     assert document["healthy"] is True
     assert {check["backend"]: check["passed"] for check in document["checks"]} == dict.fromkeys(
-        BACKENDS, True
+        [*BACKENDS, "threshold-paillier"], True
     )
+    assert document["avx512_ifma"] is lanes.available()
     assert all(speed["value"] > 0 for speed in document["speeds"])
     assert all(package["version"] for package in document["packages"])
     assert "All is well." in cli("doctor").stdout
@@ -54,6 +56,16 @@ def test_doctor_says_how_to_install_what_is_missing(
     assert "gmpy2: pip install gmpy2" in result.stdout.splitlines()
     assert "Something is wrong" in result.stdout
     assert examine().speeds == ()
+    assert examine().avx512_ifma is None
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("there", "told"), [(True, "eight at once, by AVX-512 IFMA"), (False, "one by one")])
+def test_doctor_says_which_arithmetic_paillier_has(
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, there: bool, told: str
+) -> None:
+    monkeypatch.setattr(fl.doctor, "_lanes", lambda: there)
+    assert f"Paillier's powers: {told}" in cli("doctor").stdout
 
 
 @pytest.mark.usefixtures("quick")

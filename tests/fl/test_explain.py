@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -13,11 +14,28 @@ from fl.config import BACKENDS, TrainingConfig
 from fl.explain import CONTENT, describe
 from mpc.party import Role
 
+KINDS: list[dict[str, Any]] = [
+    *({"backend": name} for name in BACKENDS),
+    {"backend": "paillier", "key_holders": 5},
+]
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_explain_tells_all_that_the_backend_declares(cli: Callable[..., Result], backend: str) -> None:
-    document = json.loads(cli("explain", backend, "--clients", "10", "--length", "1000", "--json").stdout)
-    made = make_backend(TrainingConfig(backend=backend))
+
+def words_of(kind: dict[str, Any]) -> list[str]:
+    """The kind of backend as a command says it."""
+    options = (
+        ("--" + name.replace("_", "-"), str(value)) for name, value in kind.items() if name != "backend"
+    )
+    return [kind["backend"], *(word for option in options for word in option)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_explain_tells_all_that_the_backend_declares(
+    cli: Callable[..., Result], kind: dict[str, Any]
+) -> None:
+    words = words_of(kind)
+    document = json.loads(cli("explain", *words, "--clients", "10", "--length", "1000", "--json").stdout)
+    made = make_backend(TrainingConfig(**kind))
+    assert document["backend"] == made.name
     assert document["source"] == made.leakage.source
     assert document["assumption"] == made.leakage.assumption
     assert {party["role"] for party in document["parties"]} == {role.title for role in made.leakage.learns}
@@ -28,7 +46,7 @@ def test_explain_tells_all_that_the_backend_declares(cli: Callable[..., Result],
     client = next(party for party in document["parties"] if party["role"] == "client")
     assert client["count"] == 10
     assert document["upload_bytes_per_client"] == client["sent_bytes_each"]
-    table = cli("explain", backend, "--clients", "10").stdout
+    table = cli("explain", *words, "--clients", "10").stdout
     for message in document["messages"]:
         assert message["phase"] in table
     text = " ".join(table.split())
@@ -38,11 +56,57 @@ def test_explain_tells_all_that_the_backend_declares(cli: Callable[..., Result],
 
 def test_explain_has_a_word_for_every_message_and_no_other() -> None:
     sent = set()
-    for backend in BACKENDS:
-        for message in describe(backend, clients=3, length=5, bits=8)["messages"]:
+    for kind in KINDS:
+        told = describe(**kind, clients=3, length=5, bits=8)
+        for message in told["messages"]:
             roles = {role.title: role for role in Role}
-            sent.add((backend, message["phase"], roles[message["sender"]], roles[message["receiver"]]))
+            sent.add(
+                (told["backend"], message["phase"], roles[message["sender"]], roles[message["receiver"]])
+            )
     assert set(CONTENT) == sent
+
+
+def test_explain_counts_key_holders_and_says_how_many_open_a_sum(cli: Callable[..., Result]) -> None:
+    words = [
+        "explain",
+        "paillier",
+        "--key-holders",
+        "5",
+        "--threshold",
+        "4",
+        "--minimum",
+        "0.9",
+        "--clients",
+        "10",
+    ]
+    document = json.loads(cli(*words, "--json").stdout)
+    assert document["key_holders"] == {"all": 5, "needed": 4}
+    assert document["cohort"]["threshold"] == 9
+    assert {party["role"]: party["count"] for party in document["parties"]}["key holder"] == 5
+    text = " ".join(cli(*words).stdout.split())
+    assert "at least 9 must contribute" in text
+    assert "Any 4 of 5 key holders open it." in text
+    alone = json.loads(cli("explain", "paillier", "--json").stdout)
+    assert alone["key_holders"] == {"all": 1, "needed": 1}
+    assert json.loads(cli("explain", "masking", "--json").stdout)["key_holders"] is None
+    assert "key holders open" not in cli("explain", "paillier").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("masking --key-holders 3", ["--key-holders needs backend paillier", "backend masking"]),
+        ("paillier --threshold 3", ["--threshold needs at least 2 --key-holders", "--minimum"]),
+        ("sharing --minimum 3", ["--minimum needs backend paillier", "--threshold"]),
+        ("paillier --key-holders 3 --threshold 4", ["--threshold is 4", "half of 3"]),
+    ],
+)
+def test_explain_refuses_options_that_do_not_belong_together(
+    cli: Callable[..., Result], words: str, parts: list[str]
+) -> None:
+    result = cli("explain", *words.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert all(part in result.stderr for part in parts)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import fl.federated
 import fl.loop
 from fl.attacks import Attack
 from fl.client import Evaluation, LocalUpdate
-from fl.config import ATTACKS, BACKENDS
+from fl.config import ATTACKS
 from fl.data import Dataset, Purpose, generator
 from fl.events import (
     AggregationStarted,
@@ -32,7 +32,7 @@ from fl.model import Weights
 from mpc.errors import LocalError
 from secagg import ACCEPT, AggregateResult, Check, FixedPoint, Masking, Reject
 from secagg.backend import Backend
-from secagg.paillier import Paillier
+from secagg.paillier import Paillier, ThresholdPaillier
 from secagg.plain import InsecurePlain
 from secagg.sharing import SecretSharing
 
@@ -41,6 +41,7 @@ NAMES = tuple(f"client-{place}" for place in range(9))
 MAKERS: dict[str, Callable[[], Backend]] = {
     "masking": Masking,
     "paillier": lambda: Paillier(insecure_key_bits=512),
+    "paillier-3": lambda: ThresholdPaillier(3, 2, insecure_key_bits=256),
     "sharing": SecretSharing,
     "plain": InsecurePlain,
 }
@@ -120,7 +121,7 @@ def assert_same_weights(left: Weights, right: Weights) -> None:
 
 
 @pytest.mark.parametrize("attack", [None, *ATTACKS])
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_every_backend_gives_the_same_model(name: str, attack: str | None) -> None:
     """Three rounds with dropouts; with a client that attacks, or with none."""
     attackers = frozenset({"client-4"})
@@ -141,7 +142,7 @@ def test_every_backend_gives_the_same_model(name: str, attack: str | None) -> No
         assert len(report["dropped"]) in (1, 2)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_the_model_is_federated_averaging(name: str) -> None:
     """Against the average in the clear, computed from the same local updates in floating point."""
     seen: list[tuple[Weights, Dataset, LocalUpdate]] = []
@@ -356,7 +357,7 @@ def test_checks_are_asked_in_each_round() -> None:
 # Aborted rounds.
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_an_aborted_round_leaves_the_model_and_the_loop_goes_on(name: str) -> None:
     loop = loop_of(MAKERS[name](), dropout=0.4)  # 3.6 of 9: with 3 dropouts the threshold of 6 is met
     models = [loop.weights]
@@ -375,7 +376,7 @@ def test_an_aborted_round_leaves_the_model_and_the_loop_goes_on(name: str) -> No
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_an_aborted_round_names_whom_it_refused(name: str, attack: str) -> None:
     attackers = frozenset(NAMES[:4])
     loop = loop_of(MAKERS[name](), attack=Attack(attack, attackers))
@@ -426,7 +427,7 @@ def test_an_unfinished_round_leaves_no_trace() -> None:
         assert outcome(loop) == outcome(reference)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_a_round_whose_sum_was_opened_in_vain_is_run_again(name: str) -> None:
     """Under a new session: a key holder opens one sum of each session and round."""
     reference = loop_of(MAKERS[name]())
@@ -483,7 +484,7 @@ NAN = [np.full((FEATURES, CLASSES), np.nan, np.float32), np.zeros(CLASSES)]
         ({"weight": 0}, "weight of client 'client-2' is 0: must be at least 1"),
     ],
 )
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_a_client_that_diverges_is_refused_and_the_round_goes_on(
     name: str, changes: dict[str, Any], reason: str
 ) -> None:
@@ -715,7 +716,7 @@ def test_events_come_in_order() -> None:
     assert list(loop.run(2)) == []
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_bytes_are_those_that_the_backend_declares(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     results: list[AggregateResult] = []
     honest = fl.federated.aggregate

@@ -148,6 +148,31 @@ def test_the_page_has_the_figures_of_the_document() -> None:
     assert settings["threshold"] == "of the backend"
 
 
+def test_helpers_that_gave_no_right_answer_are_listed_with_their_rounds() -> None:
+    config = replace(CONFIG, backend="paillier", key_holders=3)
+    lie = {"key holder 0": "has answered with <wrong> roots"}
+    history = [
+        report_of(1, offline=("key holder 2",)),
+        report_of(2, offline=("key holder 2",), faults=lie),
+        report_of(3, offline=("key holder 1",)),
+        report_of(4, offline=("key holder 2",)),
+    ]
+    content = document_of(*history, config=config)
+    assert content["rounds"][2]["offline"] == ("key holder 1",)
+    assert content["rounds"][1]["faults"] == lie
+    shown = Page(page(content))
+    section = next(one["text"] for one in shown.of("section") if "Helpers that gave no right" in one["text"])
+    rows = [one["text"] for one in shown.of("tr") if one["text"].startswith("key holder ")]
+    assert rows == [
+        "key holder 0has answered with <wrong> roots2",
+        "key holder 1offline3",
+        "key holder 2offline1–2, 4",
+    ]
+    assert all(row in section for row in rows)
+    assert shown.of("h1")[0]["text"] == "Federated training with Paillier encryption with 3 key holders"
+    assert "Helpers that gave" not in page(document_of(*HISTORY))
+
+
 def test_the_page_needs_nothing_beside_it_and_takes_no_text_for_markup() -> None:
     text = page(document_of(*HISTORY, command="secagg train --attack '<script>'"))
     assert not re.search(r"<(script|link|img|iframe|object)|src=|href=|url\(|@import|https?:", text)

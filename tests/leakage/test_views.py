@@ -8,7 +8,7 @@ received, with its own keys. A backend without an entry fails.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,15 +18,20 @@ from gmpy2 import mpz
 
 from mpc import field
 from mpc.party import SERVER, Message, PartyId, Role, client_id
+from mpc.tape import RandomTape, SeededTape
 from secagg.backend import Backend
 from secagg.masking import Masking
 from secagg.masking.client import MaskingClient
+from secagg.paillier.batch import decode_numbers
 from secagg.paillier.messages import DecryptRequest
-from secagg.paillier.packing import Packing
+from secagg.paillier.partial import answer, open_sums
+from secagg.paillier.public import PublicKey
+from secagg.paillier.server import PaillierServer
 from secagg.sealed import SEAL_OVERHEAD, seal
 from secagg.sharing.client import SharingClient
 from secagg.sharing.keys import share_context, share_key
 from secagg.sharing.messages import RelayedShare, SharedInput
+from secagg.sharing.scheme import PlainShares
 
 BITS = 16
 GREETING = 32
@@ -71,7 +76,7 @@ def boxes_taken_for_shares(run: Run) -> list[bytes]:
     """A relaying server that takes what is in the boxes for the shares themselves, and adds them up."""
     found, m = [], run.backend.aggregators
     for client, payload in run.inputs():
-        sealed = SharedInput.decode(payload, run.cohort.length, m).sealed
+        sealed = SharedInput.decode(payload, PlainShares(b"", run.cohort.length, m).sizes).sealed
         explicit, *seeds = (bytes(box)[SEAL_OVERHEAD:] for box in sealed)
         words = np.frombuffer(explicit, np.uint64) % np.uint64(field.P)
         for aggregator, seed in enumerate(seeds, start=1):
@@ -127,12 +132,30 @@ def ciphertexts(run: Run) -> list[bytes]:
     ]
 
 
-def blinded_sums(run: Run) -> list[bytes]:
-    keys = run.backend._keys.encryption
-    count = Packing.of(run.cohort, keys.public.bits).ciphertexts(run.cohort.length)
+def asked_of_key_holders(run: Run) -> list[mpz]:
+    """The numbers that the first key holder is shown, however wide the server makes them."""
     (message,) = run.heard(PartyId(Role.KEY_HOLDER), "decrypt", Role.SERVER)
-    request = DecryptRequest.decode(message.payload, keys.public, count, run.cohort.size)
-    return low_bytes(keys.decrypt_many(request.ciphertexts), keys.public.bits // 8)
+    row = bytes(message.payload)[(run.cohort.size + 7) // 8 :]
+    return decode_numbers(row, len(row) // run.backend.ciphertexts(run.cohort))
+
+
+def remainders(run: Run) -> list[bytes]:
+    return low_bytes(asked_of_key_holders(run), run.backend.key_bits // 8)
+
+
+def decrypted_by_the_key_holder(run: Run) -> list[bytes]:
+    """One that takes what it is shown for ciphertexts, and knows the factors of n."""
+    plaintexts = run.backend._keys.encryption.decrypt_many(asked_of_key_holders(run))
+    return low_bytes(plaintexts, run.backend.key_bits // 8)
+
+
+def opened_by_all_key_holders(run: Run) -> list[bytes]:
+    """All of them together, who open what they are shown as they would open ciphertexts."""
+    shown, keys = asked_of_key_holders(run), run.backend._keys
+    shared = keys[0].share.shared
+    units, tape = [number % shared.public.n for number in shown], SeededTape(b"masks")
+    answers = {one.share.index: answer(one.share, units, b"", tape) for one in keys}
+    return low_bytes(open_sums(shared, shown, answers, b""), run.backend.key_bits // 8)
 
 
 def nothing(run: Run) -> list[bytes]:
@@ -151,9 +174,24 @@ VIEWS: dict[str, dict[Role, list[Views]]] = {
         Role.SERVER: [boxes_taken_for_shares],
         Role.AGGREGATOR: [explicit_shares, seeds, all_but_the_last_aggregator],
     },
-    "paillier": {Role.CLIENT: [nothing], Role.SERVER: [ciphertexts], Role.KEY_HOLDER: [blinded_sums]},
+    "paillier": {
+        Role.CLIENT: [nothing],
+        Role.SERVER: [ciphertexts],
+        Role.KEY_HOLDER: [remainders, decrypted_by_the_key_holder],
+    },
+    "threshold-paillier": {
+        Role.CLIENT: [nothing],
+        Role.SERVER: [ciphertexts],
+        Role.KEY_HOLDER: [remainders, opened_by_all_key_holders],
+    },
 }
-SHAPES = {"plain": (6, 100), "masking": (9, 2000), "sharing": (200, 40), "paillier": (6, 3000)}
+SHAPES = {
+    "plain": (6, 100),
+    "masking": (9, 2000),
+    "sharing": (200, 40),
+    "paillier": (6, 3000),
+    "threshold-paillier": (6, 3000),
+}
 
 
 class KeepsShares(MaskingClient):
@@ -233,6 +271,21 @@ def leaky_client(*, boxes: bool = True, masked_by: slice = ALL, fresh: bool = Tr
     return contribution
 
 
+def no_randomness(self: PublicKey, count: int, tape: RandomTape) -> list[mpz]:
+    """Randomizers of encryptions that hide nothing."""
+    return [mpz(1)] * count
+
+
+def whole_ciphertexts(self: PaillierServer, accepted: tuple[int, ...]) -> list[Message]:
+    """A server that shows the key holders the product itself, modulo n²."""
+    asked = HONEST(self, accepted)
+    row = self._key.encode_ciphertexts(self._product)
+    payload = DecryptRequest(accepted, []).encode(self._key, self.cohort.size) + row
+    return [replace(message, payload=payload) for message in asked]
+
+
+RANDOMIZERS = "secagg.paillier.public.PublicKey.randomizers"
+ASKING, HONEST = "secagg.paillier.server.PaillierServer._open", PaillierServer._open
 SHARING = "secagg.sharing.client.SharingClient._contribution"
 # A variant that leaks, for each view: backend, view, what to replace, and by what.
 BROKEN: list[tuple[str, Views, str, Any]] = [
@@ -242,13 +295,12 @@ BROKEN: list[tuple[str, Views, str, Any]] = [
     ("sharing", explicit_shares, SHARING, leaky_client(masked_by=slice(0))),
     ("sharing", seeds, SHARING, leaky_client(fresh=False)),
     ("sharing", all_but_the_last_aggregator, SHARING, leaky_client(masked_by=slice(-1))),
-    (
-        "paillier",
-        ciphertexts,
-        "secagg.paillier.public.spread",
-        lambda power, items, most: [mpz(1)] * len(items),
-    ),
-    ("paillier", blinded_sums, "secagg.paillier.server.mpz", lambda value: mpz(0)),
+    ("paillier", ciphertexts, RANDOMIZERS, no_randomness),
+    ("paillier", remainders, RANDOMIZERS, no_randomness),
+    ("paillier", decrypted_by_the_key_holder, ASKING, whole_ciphertexts),
+    ("threshold-paillier", ciphertexts, RANDOMIZERS, no_randomness),
+    ("threshold-paillier", remainders, RANDOMIZERS, no_randomness),
+    ("threshold-paillier", opened_by_all_key_holders, ASKING, whole_ciphertexts),
 ]
 
 

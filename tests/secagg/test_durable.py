@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,14 +23,33 @@ from secagg.backend import Backend
 from secagg.durable import Durable
 from secagg.journal import Journal
 from secagg.link import NONCE_BYTES
-from secagg.paillier import Paillier
+from secagg.paillier import KeyShareKeys, Paillier, ThresholdPaillier, deal_keys
 
 CLIENTS, LENGTH = 2, 4
+
+
+@cache
+def dealt() -> tuple[KeyShareKeys, ...]:
+    return deal_keys(2, 2, tape=SeededTape(b"dealer"), insecure_bits=256)[1]
+
+
+def both_key_holders() -> ThresholdPaillier:
+    """Always the same keys, with logs of their own."""
+    keys = [KeyShareKeys(one.share, one.link) for one in dealt()]
+    return ThresholdPaillier(2, keys=keys, insecure_key_bits=256)
+
+
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "plain": InsecurePlain,
     "masking": Masking,
     "sharing": SecretSharing,
     "paillier": lambda: Paillier(insecure_key_bits=256),
+    "paillier-threshold": both_key_holders,
+}
+HELPERS = {
+    "sharing": PartyId(Role.AGGREGATOR, 0),
+    "paillier": PartyId(Role.KEY_HOLDER, 0),
+    "paillier-threshold": PartyId(Role.KEY_HOLDER, 1),
 }
 
 
@@ -221,14 +241,14 @@ def _disk_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def at(name: str, kind: str) -> PartyId:
     if kind != "helper":
         return SERVER if kind == "server" else client_id(1)
-    return PartyId(Role.KEY_HOLDER) if name == "paillier" else PartyId(Role.AGGREGATOR, 0)
+    return HELPERS[name]
 
 
 PARTIES = [
     (name, kind)
     for name in BACKENDS
     for kind in ("server", "client", "helper")
-    if kind != "helper" or name in ("sharing", "paillier")
+    if kind != "helper" or name in HELPERS
 ]
 
 
@@ -321,7 +341,7 @@ def test_it_is_a_party_like_any_other(world: Callable[..., World]) -> None:
     assert repr(party) == "Durable(client 0)"
 
 
-@pytest.mark.parametrize("name", ["sharing", "paillier"])
+@pytest.mark.parametrize("name", HELPERS)
 def test_a_log_that_knows_of_the_answer_does_not_stop_its_repetition(
     world: Callable[..., World], name: str
 ) -> None:
@@ -337,7 +357,7 @@ def test_a_log_that_knows_of_the_answer_does_not_stop_its_repetition(
     one.path = one.path.with_name("another")
     other = one.open()
     server = one.parties[SERVER]
-    phase = {"sharing": "open-sum", "paillier": "decrypt"}[name]
+    phase = "open-sum" if name == "sharing" else "decrypt"
     (request,) = (
         Message.decode(content)
         for (_, to, _), content in one.versions.items()

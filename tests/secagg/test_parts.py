@@ -230,5 +230,5 @@ def test_no_payload_of_a_backend_exceeds_what_a_link_joins(backend: Backend, rig
     """The bound for where no exact size is known: of everything that is sent, by anybody, to anybody."""
     for members, length, bits in shapes():
         cohort = rig.cohort(backend, members, length, bits)
-        _, links = backend._cost(cohort)
+        _, links = backend._cost(cohort, ())
         assert max(link.size for link in links) <= most_payload(cohort)

@@ -17,12 +17,13 @@ from mpc.tape import SeededTape, SystemTape
 from secagg.backend import Backend
 from secagg.checks import Check, Reject, Verdict
 from secagg.cohort import Cohort
-from secagg.paillier import KeyHolderKeys, Paillier
-from secagg.paillier.messages import CHECK, INPUT, KEY_HOLDER
+from secagg.paillier import KeyHolderKeys, Paillier, ThresholdPaillier
+from secagg.paillier.messages import CHECK, INPUT, key_holder_ids
 from secagg.paillier.packing import Packing
 from secagg.plain import InsecurePlain
 
 BITS = 512
+KEY_HOLDER = PartyId(Role.KEY_HOLDER)
 
 
 # Sums
@@ -163,12 +164,12 @@ def test_the_same_tape_gives_the_same_bytes(new_lab: Callable[[], Any]) -> None:
 
 
 def test_setup_depends_on_the_tape_alone_and_happens_once() -> None:
-    bare = Paillier(insecure_key_bits=256, threshold=3)
+    bare = Paillier(insecure_key_bits=256, minimum=3)
     ready = bare.setup(SeededTape(b"keys"))
     assert bare.public is None
     assert ready.public == bare.setup(SeededTape(b"keys")).public != bare.setup(SeededTape(b"other")).public
     assert ready.setup(SeededTape(b"other")) is ready
-    assert (ready.threshold, ready.key_bits) == (3, 256)
+    assert (ready.minimum, ready.key_bits) == (3, 256)
     assert Paillier(insecure_key_bits=256).setup().public is not None
     pinned = Paillier(public=ready.public, insecure_key_bits=256)
     assert pinned.setup(SeededTape(b"other")) is pinned
@@ -186,7 +187,10 @@ def test_it_is_exported() -> None:
     assert secagg.Paillier is Paillier
     assert issubclass(Paillier, Backend)
     assert Paillier.name == "paillier"
-    assert PartyId(Role.KEY_HOLDER) == KEY_HOLDER
+    assert secagg.ThresholdPaillier is ThresholdPaillier
+    assert issubclass(ThresholdPaillier, Backend)
+    assert ThresholdPaillier.name == "threshold-paillier"
+    assert key_holder_ids(1) == (KEY_HOLDER,)
 
 
 # Arguments
@@ -197,7 +201,7 @@ def keys() -> KeyHolderKeys:
     return KeyHolderKeys.generate(tape=SeededTape(b"arguments"), insecure_bits=256)
 
 
-@pytest.mark.parametrize("bits", [512, 1024, 3071, 8192, "3072", None])
+@pytest.mark.parametrize("bits", [512, 1024, 3071, 8192, "3072", 3072.0, True])
 def test_key_sizes_that_there_are_not(bits: Any) -> None:
     with pytest.raises(LocalError, match=r"^key_bits is .*: must be one of 2048, 3072, 4096") as caught:
         Paillier(key_bits=bits)
@@ -208,6 +212,24 @@ def test_key_sizes_that_there_are_not(bits: Any) -> None:
 def test_insecure_sizes_that_there_are_not(bits: int) -> None:
     with pytest.raises(LocalError, match=rf"^insecure_key_bits is {bits}: must be a multiple of 16"):
         Paillier(insecure_key_bits=bits)
+
+
+def test_one_size_at_a_time(keys: KeyHolderKeys) -> None:
+    for bits in (2048, 3072, 256, 0):
+        with pytest.raises(
+            LocalError, match=rf"^insecure_key_bits is 256: key_bits is given as well: {bits}"
+        ):
+            Paillier(bits, insecure_key_bits=256, public=keys.public)
+
+
+def test_the_size_is_that_of_the_keys_unless_it_is_given() -> None:
+    own = KeyHolderKeys.generate(2048, tape=SeededTape(b"a real size"))
+    assert Paillier().key_bits == 3072
+    halves: list[dict[str, Any]] = [{"keys": own}, {"public": own.public}]
+    for half in halves:
+        assert Paillier(**half).key_bits == Paillier(2048, **half).key_bits == 2048
+        with pytest.raises(LocalError, match=r"^key_bits is 3072: the key that is given has 2048 bits"):
+            Paillier(3072, **half)
 
 
 def test_keys_of_another_size_are_refused(keys: KeyHolderKeys) -> None:
@@ -239,14 +261,14 @@ def test_public_halves_of_other_keys_are_refused(keys: KeyHolderKeys) -> None:
 def test_parties_that_lack_their_keys_say_so(lab: Any, keys: KeyHolderKeys) -> None:
     cohort, tape = lab.cohort(), SeededTape(b"")
     vector = lab.vectors(cohort)["client-0"]
-    bare = Paillier(threshold=2, insecure_key_bits=256)
+    bare = Paillier(minimum=2, insecure_key_bits=256)
     for make in (
         lambda: bare.client(cohort, "client-0", vector, tape=tape),
         lambda: bare.server(cohort, link_key=lab.server_link, tape=tape),
     ):
         with pytest.raises(LocalError, match=r"^public is None"):
             make()
-    pinned = Paillier(threshold=2, public=keys.public, insecure_key_bits=256)
+    pinned = Paillier(minimum=2, public=keys.public, insecure_key_bits=256)
     assert pinned.client(cohort, "client-0", vector, tape=tape).start()
     assert pinned.server(cohort, link_key=lab.server_link, tape=tape).start() == []
     with pytest.raises(LocalError, match=r"^keys is None: the key holder needs its private keys"):
@@ -262,6 +284,6 @@ def test_the_key_holder_does_not_lower_its_threshold_for_a_cohort(lab: Any) -> N
 def test_neither_repr_nor_parties_show_keys(lab: Any) -> None:
     backend = lab.backend()
     cohort = lab.cohort()
-    assert repr(backend) == "Paillier(key_bits=512, threshold=2)"
+    assert repr(backend) == "Paillier(key_bits=512, minimum=2)"
     client = backend._client(cohort, "client-0", lab.vectors(cohort)["client-0"], (), SeededTape(b""))
     assert repr(client) == "PaillierClient('client-0', round 0, state 'ready')"

@@ -1,4 +1,4 @@
-"""The key holder's keys as bytes and in memory, and its log."""
+"""Key holders' keys as bytes and in memory, of one or of many, and their logs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import pytest
 
 from mpc.errors import DecodeError, LocalError
 from mpc.tape import SeededTape
-from secagg.paillier import KeyHolderKeys, KeyHolderPublic
+from secagg.paillier import KeyHolderKeys, KeyHolderPublic, KeyShareKeys, SharedKeyPublic, deal_keys
+from secagg.paillier.keys import OpeningKeys
 from secagg.roundlog import RoundLog
 
 KEYS = KeyHolderKeys.generate(tape=SeededTape(b"keys"), insecure_bits=256)
 PUBLIC, SECRET = KEYS.public.encode(), KEYS.export_secret()
+SHARED, SHARES = deal_keys(3, 2, tape=SeededTape(b"dealer"), insecure_bits=256)
+SHARED_PUBLIC, SHARE = SHARED.encode(), SHARES[1].export_secret()
 SMALL_ORDER = bytes(32)
 SIZE = "256 bits is not one of 2048, 3072, 4096"
 
@@ -67,11 +70,77 @@ def test_what_is_no_secret_does_not_import(data: bytes, fault: str) -> None:
         KeyHolderKeys.import_secret(data, allow_insecure_bits=True)
 
 
+def test_shared_keys_survive_their_encodings() -> None:
+    public = SharedKeyPublic.decode(SHARED_PUBLIC, allow_insecure_bits=True)
+    assert public == SHARED
+    assert public.encode() == SHARED_PUBLIC
+    assert b"\2\3" + b"".join(one.link_public for one in SHARES) + SHARED.shared.encode() == SHARED_PUBLIC
+    assert public.encryption == SHARED.shared.public == SHARES[0].encryption_key
+    again = KeyShareKeys.import_secret(SHARE, allow_insecure_bits=True)
+    assert (again.share, again.link) == (SHARES[1].share, SHARES[1].link)
+    assert again.export_secret() == SHARE == b"\2" + SHARES[1].link + SHARES[1].share.export_secret()
+    assert again.link_public == SHARED.links[1]
+
+
+def test_dealing_depends_on_the_tape_alone() -> None:
+    again, shares = deal_keys(3, 2, tape=SeededTape(b"dealer"), insecure_bits=256)
+    assert again == SHARED
+    assert [one.export_secret() for one in shares] == [one.export_secret() for one in SHARES]
+    assert deal_keys(3, 2, tape=SeededTape(b"another"), insecure_bits=256)[0] != SHARED
+    assert len({one.link for one in SHARES}) == 3
+    with pytest.raises(LocalError, match="bits is 512"):
+        deal_keys(3, 2, 512, tape=SeededTape(b""))
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "ends after"),
+        (SHARED_PUBLIC[:60], "ends after"),
+        (b"\1" + SHARED_PUBLIC[1:], "version 1, where 2 is known"),
+        (PUBLIC, "version 1, where 2 is known"),
+        (b"\2\2" + SHARED_PUBLIC[2:], "not a key of version"),
+        (b"\2\4" + SHARED_PUBLIC[2:], "not a key of version"),
+        (b"\2\2" + SHARED_PUBLIC[34:], "must be 3 different keys"),
+        (b"\2\0" + SHARED_PUBLIC[98:], "must be 3 different keys"),
+        (SHARED_PUBLIC[:2] + SHARED_PUBLIC[34:66] + SHARED_PUBLIC[34:], "must be 3 different keys"),
+        (SHARED_PUBLIC[:2] + SMALL_ORDER + SHARED_PUBLIC[34:], "small order"),
+        (SHARED_PUBLIC[:-1], "no multiple"),
+        (SHARED_PUBLIC + b"\0", "no multiple"),
+        (SHARE, "ends after"),
+    ],
+)
+def test_what_is_no_shared_public_half_does_not_decode(data: bytes, fault: str) -> None:
+    with pytest.raises(DecodeError, match=fault):
+        SharedKeyPublic.decode(data, allow_insecure_bits=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "ends after"),
+        (b"\1" + SHARE[1:], "version 1, where 2 is known"),
+        (SECRET, "version 1, where 2 is known"),
+        (SHARED_PUBLIC, "not a key of version"),
+        (SHARE[:-1], "ends after"),
+        (SHARE + b"\0", "1 bytes after the end"),
+        (SHARE[:33] + SHARES[0].share.export_secret()[:3] + SHARE[36:], "is not share 1 of this key"),
+    ],
+)
+def test_what_is_no_secret_share_does_not_import(data: bytes, fault: str) -> None:
+    with pytest.raises(DecodeError, match=fault):
+        KeyShareKeys.import_secret(data, allow_insecure_bits=True)
+
+
 def test_insecure_sizes_are_refused_unless_asked_for() -> None:
     with pytest.raises(DecodeError, match=SIZE):
         KeyHolderPublic.decode(PUBLIC)
     with pytest.raises(DecodeError, match=SIZE):
         KeyHolderKeys.import_secret(SECRET)
+    with pytest.raises(DecodeError, match=SIZE):
+        SharedKeyPublic.decode(SHARED_PUBLIC)
+    with pytest.raises(DecodeError, match=SIZE):
+        KeyShareKeys.import_secret(SHARE)
 
 
 def test_bad_link_keys_are_refused_by_name() -> None:
@@ -82,12 +151,17 @@ def test_bad_link_keys_are_refused_by_name() -> None:
             KeyHolderPublic(KEYS.public.encryption, link)
 
 
-def test_no_secret_is_shown_or_pickled() -> None:
-    assert repr(KEYS) == "KeyHolderKeys(bits=256, <secret>)"
-    assert KEYS.link.hex()[:8] not in f"{KEYS.public}{KEYS}"
+@pytest.mark.parametrize("keys", [KEYS, SHARES[0]], ids=["one", "share"])
+def test_no_secret_is_shown_or_pickled(keys: OpeningKeys) -> None:
+    assert repr(keys) == f"{type(keys).__name__}(bits=256, <secret>)"
+    secret, shown = keys.export_secret(), f"{KEYS.public}{SHARED}{keys}{keys.log}"
+    assert keys.link.hex()[:8] not in shown
+    for start in (1, 33 + 4, len(secret) - 32):
+        number = int.from_bytes(secret[start : start + 16], "little")
+        assert str(number)[:12] not in shown
     for write in (pickle.dumps, copy.deepcopy):
         with pytest.raises(LocalError, match="export_secret"):
-            write(KEYS)
+            write(keys)
 
 
 def test_the_log_goes_with_the_keys() -> None:
@@ -95,3 +169,6 @@ def test_the_log_goes_with_the_keys() -> None:
     assert KeyHolderKeys.import_secret(SECRET, log=log, allow_insecure_bits=True).log is log
     assert KeyHolderKeys(KEYS.encryption, KEYS.link, log).log is log
     assert KEYS.log.entries() == ()
+    own = KeyShareKeys.import_secret(SHARE, log=log, allow_insecure_bits=True)
+    assert own.log is log
+    assert SHARES[1].log.entries() == ()

@@ -1,17 +1,20 @@
-"""What server and key holder see looks the same whatever the clients hold, and a broken variant does not."""
+"""What server and key holders see looks the same whatever the clients hold, and a broken variant does not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from gmpy2 import mpz
 
-from mpc.party import SERVER
+from mpc.party import SERVER, Message, PartyId, Role
 from mpc.tape import RandomTape
-from secagg.paillier.messages import KEY_HOLDER, DecryptRequest, EncryptedInput
+from mpc.transcript import Transcript
+from secagg.paillier.batch import decode_numbers
+from secagg.paillier.messages import DECRYPT, INPUT, OPENED, DecryptRequest
 from secagg.paillier.packing import Packing
 from secagg.paillier.public import PublicKey
 from secagg.paillier.server import PaillierServer
@@ -22,6 +25,7 @@ CIPHERTEXTS = 400
 # passes again.
 LIMIT = 56.5
 SIZE = 3
+KEY_HOLDER = PartyId(Role.KEY_HOLDER)
 
 
 def chi_square(values: list[mpz], below: mpz) -> float:
@@ -29,6 +33,11 @@ def chi_square(values: list[mpz], below: mpz) -> float:
     counts = np.bincount([int(value * BUCKETS // below) for value in values], minlength=BUCKETS)
     expected = len(values) / BUCKETS
     return float(((counts - expected) ** 2 / expected).sum())
+
+
+def payloads(transcript: Transcript, receiver: PartyId, phase: str) -> list[bytes]:
+    records = transcript.view(receiver)
+    return [bytes(r.message.payload) for r in records if r.phase == phase and r.message is not None]
 
 
 @pytest.fixture
@@ -42,11 +51,16 @@ def views(new_lab: Callable[[], Any]) -> Callable[[int], dict[str, float]]:
         total, transcript = lab.run(cohort, dict.fromkeys(cohort.members, vector), keep_payloads=True)
         np.testing.assert_array_equal(total.total, SIZE * vector)
         private, key = lab.keys.encryption, lab.keys.public.encryption
-        inputs = [record.message.payload for record in transcript.view(SERVER)[:SIZE]]
-        (asked,) = (record.message.payload for record in transcript.view(KEY_HOLDER))
-        seen = [c for data in inputs for c in EncryptedInput.decode(data[32:], key, CIPHERTEXTS).ciphertexts]
-        opened = private.decrypt_many(DecryptRequest.decode(asked, key, CIPHERTEXTS, SIZE).ciphertexts)
-        return {"server": chi_square(seen, key.n2), "key holder": chi_square(opened, key.n)}
+        width = key.ciphertext_bytes
+        rows = [data[32 : 32 + CIPHERTEXTS * width] for data in payloads(transcript, SERVER, INPUT)]
+        seen = [ciphertext for row in rows for ciphertext in decode_numbers(row, width)]
+        (asked,) = payloads(transcript, KEY_HOLDER, DECRYPT)
+        shown = decode_numbers(asked[1:], key.bits // 8)
+        return {
+            "server": chi_square(seen, key.n2),
+            "key holder": chi_square(shown, key.n),
+            "key holder, decrypting": chi_square(private.decrypt_many(shown), key.n),
+        }
 
     return look
 
@@ -56,41 +70,71 @@ def test_views_are_uniform_whatever_the_inputs(views: Callable[[int], dict[str, 
     assert max(views(sign).values()) < LIMIT
 
 
-def test_without_pads_the_key_holder_would_see_the_sum(
+def test_without_randomness_both_would_see_the_inputs(
     views: Callable[[int], dict[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unpadded(self: PublicKey, ciphertexts: list[mpz], plaintexts: list[mpz]) -> list[mpz]:
-        plaintexts[:] = [mpz(0)] * len(plaintexts)
-        return list(ciphertexts)
+    def bare(self: PublicKey, count: int, tape: RandomTape) -> list[mpz]:
+        return [mpz(1)] * count
 
-    monkeypatch.setattr(PublicKey, "add_plaintexts", unpadded)
-    seen = views(1)
-    assert seen["key holder"] > LIMIT > seen["server"]
+    monkeypatch.setattr(PublicKey, "randomizers", bare)
+    assert min(views(1).values()) > LIMIT
 
 
-def test_without_randomness_the_server_would_see_the_inputs(
-    views: Callable[[int], dict[str, float]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def bare(self: PublicKey, plaintexts: list[mpz], tape: RandomTape) -> list[mpz]:
-        return [1 + plaintext * self.n for plaintext in plaintexts]
-
-    monkeypatch.setattr(PublicKey, "encrypt_many", bare)
-    seen = views(1)
-    assert seen["server"] > LIMIT > seen["key holder"]
+# What key holders are shown depends on the randomness and on nothing else
 
 
-def test_a_pad_is_used_once(new_lab: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    pads: list[mpz] = []
-    opened = PaillierServer._open
-
-    def watched(self: PaillierServer, accepted: tuple[int, ...]) -> Any:
-        messages = opened(self, accepted)
-        pads.extend(self._pads)
-        return messages
-
-    monkeypatch.setattr(PaillierServer, "_open", watched)
-    for round in range(3):
+@pytest.fixture(params=["one", "any 2 of 3"])
+def shown(
+    request: pytest.FixtureRequest, new_lab: Callable[[], Any], shared: Callable[..., Any]
+) -> Callable[[int], dict[PartyId, list[bytes]]]:
+    def look(seed: int) -> dict[PartyId, list[bytes]]:
+        """All that each key holder receives, where the clients hold vectors of this seed."""
         lab = new_lab()
+        backend = lab.backend() if request.param == "one" else shared(3, 2)
+        cohort = lab.cohort(4, 50)
+        vectors = lab.vectors(cohort, seed)
+        total, transcript = lab.run(cohort, vectors, backend=backend, keep_payloads=True)
+        np.testing.assert_array_equal(total.total, sum(vectors.values()))
+        holders = backend._opening().holders
+        found = {who: payloads(transcript, who, DECRYPT) for who in holders}
+        assert all(transcript.view(who) and len(found[who]) == len(transcript.view(who)) for who in holders)
+        return found | {SERVER: payloads(transcript, SERVER, OPENED)}
+
+    return look
+
+
+def test_key_holders_are_shown_the_same_whatever_the_vectors(
+    shown: Callable[[int], dict[PartyId, list[bytes]]],
+) -> None:
+    """To the byte, and so are their answers: with what they hold, they could compute nothing that differs."""
+    views = [shown(seed) for seed in range(4)]
+    assert all(view == views[0] for view in views)
+
+
+def test_the_product_modulo_n_squared_would_show_the_vectors(
+    shown: Callable[[int], dict[PartyId, list[bytes]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the comparison can fail: a server that adds what follows modulo n² shows different things."""
+    honest = PaillierServer._open
+
+    def whole(self: PaillierServer, accepted: tuple[int, ...]) -> list[Message]:
+        asked = honest(self, accepted)
+        high = [ciphertext // self._key.n + 1 for ciphertext in self._product]
+        payload = DecryptRequest(accepted, high).encode(self._key, self.cohort.size)
+        return [*asked, *(replace(message, payload=payload) for message in asked)]
+
+    monkeypatch.setattr(PaillierServer, "_open", whole)
+    assert shown(0) != shown(1)
+
+
+def test_the_server_sees_different_ciphertexts_of_equal_vectors(lab: Any) -> None:
+    """Two clients with one vector, and one client in two rounds, never send one ciphertext twice."""
+    seen: list[mpz] = []
+    for round in range(3):
         cohort = lab.cohort(round=round)
-        lab.run(cohort, lab.vectors(cohort), seed=bytes([round]))
-    assert len(set(pads)) == len(pads) == 9
+        vectors = dict.fromkeys(cohort.members, np.zeros(cohort.length, np.int64))
+        _, transcript = lab.run(cohort, vectors, keep_payloads=True, seed=b"the same seed")
+        width = lab.keys.public.encryption.ciphertext_bytes
+        for data in payloads(transcript, SERVER, INPUT):
+            seen += decode_numbers(data[32 : 32 + 3 * width], width)
+    assert len(seen) == len(set(seen)) == 3 * 4 * 3

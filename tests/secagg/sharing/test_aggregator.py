@@ -31,6 +31,7 @@ from secagg.sharing.messages import (
     SumRequest,
     SumShare,
 )
+from secagg.sharing.scheme import PlainShares
 
 MakeGame = Callable[..., Any]
 KEYS = [AggregatorKey.generate(SeededTape(b"aggregator %d" % index)) for index in range(2)]
@@ -83,11 +84,13 @@ def make_bench(game: MakeGame, index: int, clients: int = 5, length: int = 6) ->
     playing = game(clients, length, threshold=3)
     public = [key.public.sealing for key in KEYS]
     key = AggregatorKey.import_secret(KEYS[index].export_secret())  # and no memory of other tests
-    bench = Bench(playing, index, key, Aggregator(playing.cohort, index, key), [])
+    scheme = PlainShares(playing.cohort.digest, length, 2)
+    bench = Bench(playing, index, key, Aggregator(playing.cohort, index, key, scheme), [])
     for client, name in enumerate(playing.cohort.members):
         tape = SeededTape(b"client %d" % client)
-        (message,) = SharingClient(playing.cohort, name, playing.inputs[client], (), tape, public).start()
-        bench.sealed.append(bytes(SharedInput.decode(message.payload, length, 2).sealed[index]))
+        party = SharingClient(playing.cohort, name, playing.inputs[client], (), tape, public, scheme)
+        (message,) = party.start()
+        bench.sealed.append(bytes(SharedInput.decode(message.payload, scheme.sizes).sealed[index]))
     return bench
 
 
@@ -165,7 +168,8 @@ def test_it_refuses_a_round_that_its_key_has_served(bench: Bench) -> None:
     for client in range(3):
         bench.relay(client)
     bench.ask(0, 1, 2)
-    bench.aggregator = Aggregator(bench.game.cohort, bench.index, bench.key)
+    scheme = PlainShares(bench.game.cohort.digest, bench.game.cohort.length, 2)
+    bench.aggregator = Aggregator(bench.game.cohort, bench.index, bench.key, scheme)
     for client in range(1, 4):
         bench.relay(client)
     bench.refused(lambda: bench.ask(1, 2, 3), "a round that has been served before")

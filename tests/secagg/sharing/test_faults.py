@@ -36,6 +36,7 @@ from secagg.sharing.messages import (
     SharedInput,
     SumShare,
 )
+from secagg.sharing.scheme import PlainShares
 from secagg.sharing.server import SharingServer
 
 MakeGame = Callable[..., Any]
@@ -203,7 +204,8 @@ class Insider(SecretSharing):
         self, cohort: Cohort, me: str, vector: Vector, checks: Sequence[Check], tape: RandomTape
     ) -> SharingClient:
         kind = self._lying if cohort.index(me) == self._liar else SharingClient
-        return kind(cohort, me, vector, checks, tape, [key.sealing for key in self.public_keys])
+        public = [key.sealing for key in self.public_keys]
+        return kind(cohort, me, vector, checks, tape, public, self._scheme(cohort, checks))
 
 
 class TooShort(SharingClient):
@@ -326,7 +328,10 @@ def test_an_input_replayed_from_the_round_before(game: MakeGame) -> None:
     playing = game(4)
     earlier = replace(playing.cohort, round=playing.cohort.round - 1)
     public = [key.sealing for key in PUBLIC]
-    old = SharingClient(earlier, "client-01", playing.inputs[1], (), SeededTape(b"old"), public).start()
+    scheme = PlainShares(earlier.digest, earlier.length, len(public))
+    old = SharingClient(
+        earlier, "client-01", playing.inputs[1], (), SeededTape(b"old"), public, scheme
+    ).start()
 
     class Replaying(SharingClient):
         def _contribution(self) -> memoryview:
@@ -375,11 +380,12 @@ def test_a_client_that_speaks_out_of_turn(game: MakeGame, phase: str, before: bo
 def test_no_client_closes_a_phase_of_the_aggregators(game: MakeGame) -> None:
     playing = game(2)
     cohort, tape = playing.cohort, SeededTape(b"server")
-    server = SharingServer(cohort, (), tape, [aggregator(0), aggregator(1)])
+    scheme = PlainShares(cohort.digest, cohort.length, 2)
+    server = SharingServer(cohort, (), tape, [aggregator(0), aggregator(1)], scheme, "")
     public = [key.sealing for key in PUBLIC[:2]]
     relayed = []
     for name, vector in zip(cohort.members, playing.inputs, strict=True):
-        (message,) = SharingClient(cohort, name, vector, (), tape, public).start()
+        (message,) = SharingClient(cohort, name, vector, (), tape, public, scheme).start()
         relayed += server.receive(message)
     assert (server.state, len(relayed)) == (VERDICT, 4)
     assert server.receive(replace(message, phase="no-such-phase")) == []
@@ -432,14 +438,17 @@ class Corrupt(SecretSharing):
         super().__init__(3, threshold=2, private_keys=self._keys)
         self._change = change
 
-    def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Party[object]]:
+    def helpers(
+        self, cohort: Cohort, *, checks: Sequence[Check] = (), tape: RandomTape
+    ) -> Mapping[PartyId, Party[object]]:
         change = self._change
 
         class Liar(Aggregator):
             def receive(self, message: Message) -> list[Message]:
                 return [found for answer in super().receive(message) for found in change(answer)]
 
-        liar = LinkedParty.helper(Liar(cohort, 1, self._keys[1]), cohort, self._keys[1].link, tape)
+        inner = Liar(cohort, 1, self._keys[1], self._scheme(cohort, checks))
+        liar = LinkedParty.helper(inner, cohort, self._keys[1].link, tape)
         return {**super().helpers(cohort, tape=tape), aggregator(1): liar}
 
 
@@ -500,7 +509,9 @@ def test_nobody_holds_more_than_a_few_vectors(game: MakeGame) -> None:
     parties: list[Any] = []
 
     class Watched(SecretSharing):
-        def helpers(self, cohort: Cohort, *, tape: RandomTape) -> Mapping[PartyId, Party[object]]:
+        def helpers(
+            self, cohort: Cohort, *, checks: Sequence[Check] = (), tape: RandomTape
+        ) -> Mapping[PartyId, Party[object]]:
             found = backend.helpers(cohort, tape=tape)
             parties.extend(party._inner for party in found.values())  # type: ignore[attr-defined]
             return found

@@ -122,7 +122,7 @@ def test_setup_makes_keys_once() -> None:
     ready = bare.setup(SeededTape(b"setup"))
     assert ready.setup(SeededTape(b"other")) is ready
     assert ready is not bare
-    assert (ready.aggregators, ready.threshold) == (3, 0.5)
+    assert (ready.aggregators, ready.minimum) == (3, 0.5)
     assert ready.public_keys == bare.setup(SeededTape(b"setup")).public_keys
     assert ready.public_keys != bare.setup().public_keys
     only_public = SecretSharing(3, public_keys=PUBLIC)
@@ -148,7 +148,7 @@ def test_each_party_needs_its_own_keys_only(game: MakeGame) -> None:
     shared = SecretSharing(3, public_keys=PUBLIC)
 
     class Distributed(SecretSharing):
-        def helpers(self, cohort: Any, *, tape: Any) -> Any:
+        def helpers(self, cohort: Any, *, checks: Any = (), tape: Any) -> Any:
             return {
                 PartyId(Role.AGGREGATOR, index): shared.aggregator(
                     cohort, index, key, tape=SeededTape(b"link")

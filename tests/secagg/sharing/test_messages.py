@@ -16,36 +16,36 @@ from mpc.tape import SeededTape
 from secagg.sealed import SEAL_OVERHEAD
 from secagg.sharing.messages import (
     Decision,
-    Fault,
     JudgedShare,
     RelayedShare,
     SharedInput,
     SumRequest,
     SumShare,
-    sealed_bytes,
 )
+from secagg.sharing.scheme import Fault, PlainShares
 
 MEMBERS, LENGTH, AGGREGATORS = 11, 6, 3
+SIZES = PlainShares(b"", LENGTH, AGGREGATORS).sizes
 deterministic = settings(derandomize=True, deadline=None, max_examples=50)
 
 
 def boxes(aggregators: int = AGGREGATORS) -> list[bytes]:
     tape = SeededTape(b"boxes")
-    return [tape.read(sealed_bytes(LENGTH, aggregator)) for aggregator in range(aggregators)]
+    return [tape.read(size + SEAL_OVERHEAD) for size in SIZES[:aggregators]]
 
 
 ENCODED: dict[str, tuple[bytes, int, Callable[[bytes], Any]]] = {
     "SharedInput": (
         SharedInput(boxes()).encode(),
-        SharedInput.size(LENGTH, AGGREGATORS),
-        lambda data: SharedInput.decode(data, LENGTH, AGGREGATORS),
+        SharedInput.size(SIZES),
+        lambda data: SharedInput.decode(data, SIZES),
     ),
     "JudgedShare": (
         JudgedShare(4, Fault.RANGE).encode(),
-        JudgedShare.SIZE,
+        JudgedShare.size(),
         lambda data: JudgedShare.decode(data, MEMBERS),
     ),
-    "Decision": (Decision(4, True).encode(), Decision.SIZE, lambda data: Decision.decode(data, MEMBERS)),
+    "Decision": (Decision(4, True).encode(), Decision.size(), lambda data: Decision.decode(data, MEMBERS)),
     "SumRequest": (
         SumRequest((0, 3, 10)).encode(MEMBERS),
         SumRequest.size(MEMBERS),
@@ -88,11 +88,11 @@ def test_small_messages_come_back(client: int, fault: Fault, clients: set[int], 
 
 
 def test_shares_come_back() -> None:
-    decoded = SharedInput.decode(SharedInput(boxes()).encode(), LENGTH, AGGREGATORS)
+    decoded = SharedInput.decode(SharedInput(boxes()).encode(), SIZES)
     assert [bytes(box) for box in decoded.sealed] == boxes()
-    for aggregator, box in enumerate(boxes()):
+    for size, box in zip(SIZES, boxes(), strict=True):
         data = RelayedShare(7, box).encode()
-        assert len(data) == RelayedShare.size(LENGTH, aggregator)
+        assert len(data) == RelayedShare.size(size)
         relayed = RelayedShare.decode(data, MEMBERS)
         assert (relayed.client, bytes(relayed.sealed)) == (7, box)
     elements = field.random(LENGTH, SeededTape(b"sum"))
@@ -100,8 +100,7 @@ def test_shares_come_back() -> None:
 
 
 def test_only_the_first_aggregator_gets_a_share_of_the_vectors_size() -> None:
-    sizes = [sealed_bytes(1000, aggregator) - SEAL_OVERHEAD for aggregator in range(4)]
-    assert sizes == [8000, 16, 16, 16]
+    assert PlainShares(b"", 1000, 4).sizes == (8000, 16, 16, 16)
 
 
 @pytest.mark.parametrize(
