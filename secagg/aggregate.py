@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mpc.errors import AbortError, LocalError
 from mpc.network import Clock, Delay, Network, Tamper
-from mpc.party import SERVER, SESSION_BYTES, Party, PartyId, client_id
+from mpc.party import SERVER, SESSION_BYTES, Party, PartyId, Role, client_id
 from mpc.tape import RandomTape, SystemTape
 from mpc.transcript import Record, Transcript
 from secagg.backend import Backend
@@ -196,6 +196,9 @@ def run_round(
         parties[client_id(index)] = backend.client(
             cohort, name, vectors[name], identity=signers.get(name), checks=checks, tape=own
         )
+    for who in conditions.offline:
+        if who not in parties or who.role in (Role.SERVER, Role.CLIENT):
+            raise LocalError("conditions.offline", str(who), "must name helpers of this backend")
     network = Network(
         parties,
         backend.phases,

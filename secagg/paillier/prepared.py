@@ -53,8 +53,10 @@ class Prepared:
 
     def take_if_enough(self, count: int) -> list[mpz] | None:
         """SECRET: the same, or None if there are fewer, or if another process has the pool."""
+        if os.getpid() != self._process:  # whose lock another thread there may have held
+            return None
         with self._lock:
-            if os.getpid() != self._process or not 0 <= count <= len(self._unused):
+            if not 0 <= count <= len(self._unused):
                 return None
             return [self._unused.popleft() for _ in range(count)]
 

@@ -121,6 +121,7 @@ class PaillierServer(RoundServer[EncryptedInput]):
         """The key holders are shown the product modulo n, in which the sum does not occur."""
         self._counted = accepted
         self._product = self._running.numbers()
+        self._running = self._key.modulus.running_product()
         # No client is awaited any more: a client's message cannot pass for a key holder's.
         self._collect(OPENED, ())
         remainders = [ciphertext % self._key.n for ciphertext in self._product]
@@ -140,7 +141,8 @@ class PaillierServer(RoundServer[EncryptedInput]):
                 context = opening_context(self.cohort, self._counted)
                 plaintexts = self._opening.open(self._product, self._answers, context)
             except WrongAnswers as wrong:
-                self._name_faults(wrong.faults)
+                # Of those who have answered: each turn leaves fewer of them.
+                self._name_faults({who: why for who, why in wrong.faults.items() if who in self._answers})
             else:
                 return self._unpack(plaintexts)
         return []
