@@ -18,7 +18,7 @@ from mpc.party import Message
 from mpc.tape import SeededTape
 from secagg.aggregate import Conditions, run_round
 from secagg.cohort import Cohort
-from secagg.paillier import KeyHolderKeys, Paillier
+from secagg.paillier import KeyHolderKeys, Paillier, partial
 from secagg.paillier.client import PaillierClient
 from secagg.paillier.fixedbase import TABLE_BYTES, FixedBase
 from secagg.paillier.keyholder import KeyHolder
@@ -27,6 +27,7 @@ from secagg.paillier.packing import Packing
 from secagg.paillier.private import PrivateKey, generate
 from secagg.paillier.public import exponent_bits
 from secagg.paillier.server import PaillierServer
+from secagg.paillier.sharedkey import KeyShare, SharedKey, deal
 
 BITS = 3072
 BATCH = 64
@@ -235,6 +236,53 @@ def test_key_holder_and_opening_of_1e5(benchmark: BenchmarkFixture, parties: Par
     server = benchmark.pedantic(finish, setup=waiting_for_the_last, rounds=2)
     assert server.result is not None
     np.testing.assert_array_equal(server.result.total, 100 * parties.vector.astype(np.int64))
+
+
+# A key in shares
+
+
+@pytest.fixture(scope="module")
+def shares() -> tuple[SharedKey, tuple[KeyShare, ...]]:
+    return deal(3, 2, BITS, tape=SeededTape(b"dealer"))
+
+
+@pytest.fixture(scope="module")
+def answered(
+    shares: tuple[SharedKey, tuple[KeyShare, ...]],
+) -> tuple[list[mpz], dict[int, partial.PartialOpening]]:
+    """752 ciphertexts, as of 10^5 values, and two key holders' answers."""
+    shared, keys = shares
+    sums = shared.public.encrypt_many([mpz(i) for i in range(752)], SeededTape(b"sums"))
+    remainders = [c % shared.public.n for c in sums]
+    tape = SeededTape(b"holders")
+    return sums, {key.index: partial.answer(key, remainders, b"", tape) for key in keys[:2]}
+
+
+def test_deal(benchmark: BenchmarkFixture) -> None:
+    """Two safe primes: the time varies by a factor of several from seed to seed."""
+    seeds = iter(range(4))
+    benchmark.pedantic(lambda: deal(3, 2, BITS, tape=SeededTape(b"deal %d" % next(seeds))), rounds=4)
+
+
+def test_share_holder_answers_1e5(
+    benchmark: BenchmarkFixture,
+    shares: tuple[SharedKey, tuple[KeyShare, ...]],
+    answered: tuple[list[mpz], dict[int, partial.PartialOpening]],
+) -> None:
+    """One of three key holders: partial roots of 752 remainders, and their proof."""
+    shared, keys = shares
+    remainders = [c % shared.public.n for c in answered[0]]
+    benchmark.pedantic(partial.answer, (keys[0], remainders, b"", SeededTape(b"holder")), rounds=3)
+
+
+def test_server_opens_1e5_with_two_of_three(
+    benchmark: BenchmarkFixture,
+    shares: tuple[SharedKey, tuple[KeyShare, ...]],
+    answered: tuple[list[mpz], dict[int, partial.PartialOpening]],
+) -> None:
+    """Combination, lift and check of 752 ciphertexts."""
+    found = benchmark.pedantic(partial.open_sums, (shares[0], *answered, b""), rounds=3)
+    assert found == [mpz(i) for i in range(752)]
 
 
 def test_round_of_the_training_job(benchmark: BenchmarkFixture, private: PrivateKey) -> None:
