@@ -14,7 +14,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from mpc.tape import SeededTape
 from secagg.kernels import lanes
 from secagg.paillier.fixedbase import FixedBase
-from secagg.paillier.modulus import GmpModulus, LaneModulus, Modulus
+from secagg.paillier.lanemodulus import LaneModulus
+from secagg.paillier.modulus import GmpModulus, Modulus
 
 COUNT = 16
 ROW = 752  # ciphertexts of 10^5 entries of 16 bits from 100 clients, at 3072 bits

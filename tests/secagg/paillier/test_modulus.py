@@ -12,7 +12,8 @@ from mpc.tape import SeededTape
 from secagg.kernels import lanes
 from secagg.paillier import modulus
 from secagg.paillier.fixedbase import FixedBase
-from secagg.paillier.modulus import GmpModulus, LaneModulus, Modulus, modulus_of
+from secagg.paillier.lanemodulus import LaneModulus
+from secagg.paillier.modulus import GmpModulus, Modulus, modulus_of
 
 with_lanes = pytest.mark.skipif(not lanes.available(), reason="this processor has no AVX-512 IFMA")
 KINDS = [GmpModulus, pytest.param(LaneModulus, marks=with_lanes)]

@@ -87,7 +87,7 @@ def test_aggregate_goes_on_without_a_key_holder_and_names_one_that_lies(shared: 
 
 def test_only_parties_that_there_are_can_be_offline(shared: Callable[..., Any]) -> None:
     updates = {name: np.ones(5) for name in "abc"}
-    with pytest.raises(LocalError, match="conditions.offline is 'key holder 3': must name helpers"):
+    with pytest.raises(LocalError, match=r"conditions\.offline is 'key holder 3': must name helpers"):
         aggregate(updates, backend=shared(3, 2), conditions=Conditions(offline=[PartyId(Role.KEY_HOLDER, 3)]))
 
 
