@@ -30,6 +30,7 @@ class Role(IntEnum):
     SERVER = 2
     AGGREGATOR = 3
     KEY_HOLDER = 4
+    DEALER = 5
 
     @property
     def title(self) -> str:

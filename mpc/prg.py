@@ -51,6 +51,9 @@ class Usage(IntEnum):
     SHARE_COMMITMENT = 21
     OPENING_BATCH = 22
     OPENING_PROOF = 23
+    MATRIX_TRIPLE = 24
+    SKETCH_TAG = 25
+    SKETCHING = 26
 
 
 @cache

@@ -158,7 +158,8 @@ class Backend(ABC):
         if _public_half(link_key) != cohort.server_key:
             raise LocalError("link_key", "another key", "must be the private half of cohort.server_key")
         inner = self._server(cohort, checks, tape)
-        party = LinkedServer(inner, cohort, link_key, self._helper_keys(), tape, self.max_message_bytes)
+        helpers = self._helpers_of(checks)
+        party = LinkedServer(inner, cohort, link_key, helpers, tape, self.max_message_bytes)
         party.context = self._context(cohort, SERVER, checks)
         return party
 
@@ -167,7 +168,7 @@ class Backend(ABC):
     ) -> Mapping[PartyId, Saveable[object]]:
         """The other parties of the protocol: aggregators or key holders, by id. ``checks``: the round's."""
         self._check_checks(checks)
-        return {who: self._helper(cohort, who, checks, tape) for who in self._helper_keys()}
+        return {who: self._helper(cohort, who, checks, tape) for who in self._helpers_of(checks)}
 
     def load_helper(
         self,
@@ -179,11 +180,15 @@ class Backend(ABC):
         tape: RandomTape,
     ) -> Saveable[object]:
         """The helper whose ``dump()`` gave ``data``; see :meth:`load_client`."""
-        if who not in (ids := self._helper_keys()):
+        if who not in (ids := self._helpers_of(checks)):
             raise LocalError("who", str(who), f"must be one of {', '.join(map(str, ids)) or 'none'}")
         party = self._helper(cohort, who, checks, tape)
         party.load(data)
         return party
+
+    def leakage_of(self, checks: Sequence[Check]) -> Leakage:
+        """What is learnt in a round with these checks: ``leakage``, unless they need more to be known."""
+        return self.leakage
 
     def _check_checks(self, checks: Sequence[Check]) -> None:
         """``LocalError`` for checks on shares, where there are none."""
@@ -251,6 +256,10 @@ class Backend(ABC):
     def _helper_keys(self) -> Mapping[PartyId, bytes]:
         """The helpers' pinned X25519 link keys."""
         return {}
+
+    def _helpers_of(self, checks: Sequence[Check]) -> Mapping[PartyId, bytes]:
+        """Those that take part in a round with these checks."""
+        return self._helper_keys()
 
     def _helper(
         self, cohort: Cohort, who: PartyId, checks: Sequence[Check], tape: RandomTape

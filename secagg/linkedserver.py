@@ -45,6 +45,8 @@ class LinkedServer:
         self._max_message_bytes = max_message_bytes
         self._thrown_away: dict[PartyId, str] = {}  # in which phase, last
         self._assemblies: defaultdict[PartyId, Assembly] = defaultdict(Assembly)
+        for helper in helpers:  # what it says of one client does not wait for what it says of another
+            self._assemblies[helper] = Assembly(cohort.size)
         self._greetings: dict[PartyId, bytes] = {}
         self._links = {
             helper: Link(cohort, helper, private_key, key, serves=True, tape=tape)

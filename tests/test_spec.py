@@ -17,6 +17,9 @@ from secagg.paillier.server import PaillierServer
 from secagg.server import RoundServer
 from secagg.sharing.aggregator import Aggregator
 from secagg.sharing.client import SharingClient
+from secagg.sharing.comparing import ComparingAggregator
+from secagg.sharing.dealer import Dealer
+from secagg.sharing.gram import ComparingServer
 from secagg.sharing.server import SharingServer
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +28,7 @@ MACHINES = (
     *(MaskingClient, MaskingServer),
     *(PaillierClient, PaillierServer, KeyHolder),
     *(SharingClient, SharingServer, Aggregator),
+    *(ComparingServer, ComparingAggregator, Dealer),
 )
 
 

@@ -166,6 +166,12 @@ class Gate:
             self._merge(rejected, self._sort(check, check.on_proofs(self._cohort, seed, own)))
         return rejected
 
+    def sort(self, check: Check, verdicts: Sequence[Verdict]) -> dict[int, Rejection]:
+        """Rejections by client, of verdicts that a check was asked for elsewhere; an ``Abort`` is raised."""
+        rejected: dict[int, Rejection] = {}
+        self._merge(rejected, self._sort(check, verdicts))
+        return rejected
+
     def on_aggregate(self, survivors: Sequence[int], total: NDArray[np.int64]) -> None:
         """Raises ``AbortError`` where a check objects: by now a single client cannot be taken out."""
         names = self._cohort.names(survivors)

@@ -85,7 +85,7 @@ class Direction(ShareCheck):
     that the server has. ``min_cosine``: above 0, at most 1. What is proved is of the encoded vector and of
     the reference in steps of 2^-28 of its length: no vector with a cosine below c · (1 - 2^-20) passes, and
     every one with at least c does. Stochastic rounding turns an update of length l by about
-    √(d / 6) · step / l: leave that much room. An update of zeros passes.
+    √(d / 6) · step / l: leave that much room. An update of zeros passes. One a round.
     """
 
     name = "direction"
@@ -106,6 +106,8 @@ class Direction(ShareCheck):
         self.min_cosine = float(min_cosine)
 
     def add_to(self, claims: Claims, plan: Plan) -> Claims:
+        if claims.alignment is not None:
+            raise LocalError("checks", f"two of {self.name}", "one a round can be proved")
         if self._sizes != plan.sizes:
             raise LocalError("reference", f"tensors of {self._sizes} coordinates", f"must be of {plan.sizes}")
         # All vectors are at most that long; the circuit needs some bound.

@@ -164,6 +164,10 @@ class _LaneProduct(RunningProduct):
             self._modulus.multiply_pairs(self._groups, groups)
         self._rows += 1
 
+    def clear(self) -> None:
+        self._groups = None
+        self._width = self._rows = 0
+
     def numbers(self) -> list[mpz]:
         if self._groups is None:
             return []

@@ -98,6 +98,10 @@ class RunningProduct(ABC):
     def numbers(self) -> list[mpz]:
         """The product so far; empty before the first row."""
 
+    @abstractmethod
+    def clear(self) -> None:
+        """As before the first row."""
+
 
 class GmpModulus(Modulus):
     """One number at a time, by GMP."""
@@ -158,3 +162,6 @@ class _GmpProduct(RunningProduct):
 
     def numbers(self) -> list[mpz]:
         return list(self._numbers)
+
+    def clear(self) -> None:
+        self._numbers = []

@@ -121,7 +121,7 @@ class PaillierServer(RoundServer[EncryptedInput]):
         """The key holders are shown the product modulo n, in which the sum does not occur."""
         self._counted = accepted
         self._product = self._running.numbers()
-        self._running = self._key.modulus.running_product()
+        self._running.clear()
         # No client is awaited any more: a client's message cannot pass for a key holder's.
         self._collect(OPENED, ())
         remainders = [ciphertext % self._key.n for ciphertext in self._product]

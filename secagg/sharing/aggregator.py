@@ -41,6 +41,7 @@ class Aggregator(StateMachine):
     """
 
     result: None = None
+    sketch_seed_bytes: ClassVar[int] = 0
     transitions: ClassVar[Mapping[tuple[str, str], str]] = {
         ("collecting", RELAY): "_on_share",
         ("collecting", DECIDE): "_on_decision",
@@ -87,7 +88,9 @@ class Aggregator(StateMachine):
         return []
 
     def _on_share(self, message: Message) -> list[Message]:
-        relayed = RelayedShare.decode(message.payload, self.cohort.size, self._scheme.challenge_bytes)
+        relayed = RelayedShare.decode(
+            message.payload, self.cohort.size, self._scheme.challenge_bytes, self.sketch_seed_bytes
+        )
         client = relayed.client
         if client in self._judged:
             raise self._refuse(message, f"a second share of {self._name(client)}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from mpc import field
 from mpc.errors import DecodeError
@@ -19,11 +20,19 @@ INPUT = "shared-input"
 CHECK = CHECK_PHASE
 RELAY = "relay-share"
 VERDICT = "verdict"
+# With a rule on outliers:
+DEAL = "deal"
+DEALT = "dealt"
+SKETCH = "mask-sketches"
+MASKED = "masked-sketches"
+COMPARE = "compare"
+GRAM = "gram-share"
+
 DECIDE = "decide"
 OPEN = "open-sum"
 SUM = "sum-share"
 # Shares are relayed as inputs arrive; after the check phase if a check may refuse a frozen input.
-PHASES = (INPUT, CHECK, RELAY, VERDICT, DECIDE, OPEN, SUM)
+PHASES = (INPUT, CHECK, RELAY, VERDICT, DEAL, DEALT, SKETCH, MASKED, COMPARE, GRAM, DECIDE, OPEN, SUM)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,24 +64,30 @@ class SharedInput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelayedShare:
-    """Server to aggregator: what this client sealed to it, and the challenge to its proof if there is one."""
+    """Server to aggregator: what this client sealed to it.
+
+    With it the challenge to its proof if there is one, and the seed of the round's sketches if there are any.
+    """
 
     client: int
     sealed: bytes | memoryview
     challenge: bytes = b""
+    seed: bytes = b""
 
     @staticmethod
-    def size(share: int, challenge: int = 0) -> int:
-        return 4 + challenge + share + SEAL_OVERHEAD
+    def size(share: int, challenge: int = 0, seed: int = 0) -> int:
+        return 4 + challenge + seed + share + SEAL_OVERHEAD
 
     def encode(self) -> bytes:
-        return b"".join((Writer().u32(self.client).finish(), self.challenge, self.sealed))
+        return b"".join((Writer().u32(self.client).finish(), self.challenge, self.seed, self.sealed))
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int, challenge: int = 0) -> RelayedShare:
+    def decode(
+        cls, data: bytes | memoryview, members: int, challenge: int = 0, seed: int = 0
+    ) -> RelayedShare:
         reader = Reader(data)
-        client, drawn = _client(reader, members), reader.fixed(challenge)
-        return cls(client, reader.rest(), drawn)
+        client, drawn, common = _client(reader, members), reader.fixed(challenge), reader.fixed(seed)
+        return cls(client, reader.rest(), drawn, common)
 
     def __repr__(self) -> str:
         return f"RelayedShare(client={self.client}, <{len(self.sealed)} bytes>)"
@@ -149,7 +164,7 @@ class SumRequest:
         return Writer().members(self.clients, members).finish()
 
     @classmethod
-    def decode(cls, data: bytes | memoryview, members: int) -> SumRequest:
+    def decode(cls, data: bytes | memoryview, members: int) -> Self:
         reader = Reader(data)
         clients = reader.members(members)
         reader.finish()

@@ -18,7 +18,7 @@ from mpc import field
 from mpc.errors import DecodeError, LocalError
 from mpc.flp.contribution import Claims, Contribution
 from mpc.flp.field64 import Field64
-from mpc.flp.messages import VerifyState, encode_public_share
+from mpc.flp.messages import encode_public_share, encode_verifier_message
 from mpc.flp.proof import ProofError
 from mpc.flp.vdaf import NONCE_BYTES
 from mpc.snapshot import Kind, record
@@ -95,8 +95,15 @@ class Scheme(ABC):
     ) -> None:
         """Add what is held to ``total``; ``DecodeError``, and nothing added, if the verifiers refuse it."""
 
+    def check_verifier(self, verifier: bytes) -> None:
+        """``DecodeError`` for ``verifier_bytes`` bytes that no honest aggregator tells."""
+        return
+
     def objection(self, verifiers: Sequence[bytes]) -> str | None:
-        """What all aggregators' verifier shares together say against a client, if anything."""
+        """What all aggregators' verifier shares together say against a client, if anything.
+
+        All of them are such as ``check_verifier`` lets pass.
+        """
         return None
 
 
@@ -135,7 +142,6 @@ class Verifying:
     """What an aggregator holds of a client until all verifier shares are there. SECRET, but for ``own``."""
 
     output: field.Elements
-    seeds: tuple[bytes, ...]
     own: bytes
 
     def __repr__(self) -> str:
@@ -147,6 +153,9 @@ class ProvedShares(Scheme):
 
     The proof is bound to the cohort, hence session and round, and to the client's place in it. Its challenge
     is drawn by the server after the shares have arrived: no client can prepare for it.
+
+    With its verifier share an aggregator tells the seeds of joint randomness that it has used, so that the
+    server finds out whatever the aggregators would.
     """
 
     kinds = (record(Verifying),)
@@ -156,7 +165,9 @@ class ProvedShares(Scheme):
         self._vdaf = Contribution(claims, shares=aggregators)
         layout = self._vdaf.layout
         self.challenge_bytes = layout.seed_bytes
-        self.verifier_bytes = layout.verifiers_len * Field64.element_bytes + layout.blinds * layout.seed_bytes
+        seeds = layout.blinds * layout.seed_bytes
+        self._share_bytes = layout.verifiers_len * Field64.element_bytes + seeds
+        self.verifier_bytes = self._share_bytes + seeds
         self._public_bytes = layout.blinds * layout.shares * layout.seed_bytes
 
     def share_bytes(self, aggregator: int) -> int:
@@ -185,31 +196,31 @@ class ProvedShares(Scheme):
         state, verifier = self._vdaf.verify_init(
             challenge, self.digest, aggregator, _nonce(client), public, own
         )
-        told = verifier.encode(Field64)
-        return Verifying(state.out_share, state.seeds, told), told
+        told = verifier.encode(Field64) + encode_verifier_message(state.seeds)
+        return Verifying(state.out_share, told), told
 
     def count(
         self, total: field.Elements, aggregator: int, client: int, held: Any, verifiers: Sequence[bytes]
     ) -> None:
         if verifiers[aggregator] != held.own:
             raise DecodeError("verifier shares in which its own is another")
-        try:
-            message = self._combine(verifiers)
-            output = self._vdaf.verify_next(VerifyState(held.output, held.seeds), message)
-        except ProofError as error:
-            raise DecodeError(f"verifier shares that refuse the proof: {error}") from None
-        field.add_into(total, output)
+        if (why := self.objection(verifiers)) is not None:
+            raise DecodeError(f"verifier shares that refuse the proof: {why}")
+        field.add_into(total, held.output)
+
+    def check_verifier(self, verifier: bytes) -> None:
+        self._vdaf.layout.verifier_share(verifier[: self._share_bytes])
 
     def objection(self, verifiers: Sequence[bytes]) -> str | None:
+        size = self._share_bytes
+        shares = [self._vdaf.layout.verifier_share(verifier[:size]) for verifier in verifiers]
         try:
-            self._combine(verifiers)
+            message = encode_verifier_message(self._vdaf.verifier_shares_to_message(self.digest, shares))
         except ProofError as error:
             return str(error)
+        if any(verifier[size:] != message for verifier in verifiers):
+            return "its joint randomness is not that of its shares"
         return None
-
-    def _combine(self, verifiers: Sequence[bytes]) -> tuple[bytes, ...]:
-        shares = [self._vdaf.layout.verifier_share(share) for share in verifiers]
-        return self._vdaf.verifier_shares_to_message(self.digest, shares)
 
 
 def _nonce(client: int) -> bytes:

@@ -89,6 +89,7 @@ class SharingServer(RoundServer[SharedInput]):
         self._scheme = scheme
         self._claim = claim
         super().__init__(cohort, checks, tape, INPUT)
+        self._helpers = self._aggregators
         self._undecided: dict[int, dict[PartyId, JudgedShare]] = {}  # by client: the verdicts that are there
         self._counted: set[int] = set()
         self._summed: set[PartyId] = set()
@@ -99,16 +100,16 @@ class SharingServer(RoundServer[SharedInput]):
         return (*super().kinds(), enumeration(Fault), record(JudgedShare), record(SharedInput))
 
     def receive(self, message: Message) -> list[Message]:
-        if message.sender in self._aggregators:
-            return self._from_aggregator(message)
+        if message.sender in self._helpers:
+            return self._from_helper(message)
         return super().receive(message)
 
     def suspect(self, error: PeerError) -> None:
-        if error.party in self._aggregators:
+        if error.party in self._helpers:
             self._garbled[error.party] = error.reason
         super().suspect(error)
 
-    def _from_aggregator(self, message: Message) -> list[Message]:
+    def _from_helper(self, message: Message) -> list[Message]:
         handler = self.answers.get((self.state, message.phase))
         try:
             if handler is None:
@@ -121,8 +122,8 @@ class SharingServer(RoundServer[SharedInput]):
         return replies
 
     def _proceed(self) -> list[Message]:
-        """Nothing that a client sends closes a phase in which aggregators speak."""
-        return [] if self.state in (VERDICT, SUM) else super()._proceed()
+        """Nothing that a client sends closes a phase in which helpers speak."""
+        return super()._proceed() if self.state in (INPUT, CHECK) else []
 
     # Inputs: relayed as they come.
 
@@ -136,18 +137,24 @@ class SharingServer(RoundServer[SharedInput]):
         self._undecided[index] = {}
         challenge = self._tape.read(self._scheme.challenge_bytes)
         return [
-            self._to(aggregator, RELAY, RelayedShare(index, sealed, challenge).encode())
+            self._to(aggregator, RELAY, RelayedShare(index, sealed, challenge, self._common_seed()).encode())
             for aggregator, sealed in zip(self._aggregators, contribution.sealed, strict=True)
         ]
 
+    def _common_seed(self) -> bytes:
+        """What goes with every share of the round."""
+        return b""
+
     def _open(self, accepted: tuple[int, ...]) -> list[Message]:
         self.state = VERDICT
-        return [] if self._undecided else self._request_sum()
+        return [] if self._undecided else self._conclude()
 
     # Verdicts: a client counts if every aggregator has found its share good.
 
     def _on_verdict(self, message: Message) -> list[Message]:
         judged = JudgedShare.decode(message.payload, self.cohort.size, self._scheme.verifier_bytes)
+        if judged.fault is Fault.NONE:
+            self._scheme.check_verifier(judged.verifier)
         verdicts = self._undecided.get(judged.client)
         if verdicts is None or message.sender in verdicts:
             raise DecodeError(f"a verdict on client {judged.client} that it was not asked for")
@@ -156,7 +163,7 @@ class SharingServer(RoundServer[SharedInput]):
             return []
         messages = self._decide(judged.client)
         if self.state == VERDICT and not self._undecided:
-            messages += self._request_sum()
+            messages += self._conclude()
         return messages
 
     def _decide(self, client: int) -> list[Message]:
@@ -164,11 +171,17 @@ class SharingServer(RoundServer[SharedInput]):
         rejection = self._objection(verdicts)
         if rejection is None:
             self._counted.add(client)
-            verifiers = tuple(verdicts[aggregator].verifier for aggregator in self._aggregators)
-        else:
-            self.rejected.setdefault(client, rejection)
-            verifiers = ()
-        return self._to_all(DECIDE, Decision(client, rejection is None, verifiers).encode())
+            return self._pass(client, tuple(verdicts[who].verifier for who in self._aggregators))
+        self.rejected.setdefault(client, rejection)
+        return self._to_all(DECIDE, Decision(client, False).encode())
+
+    def _pass(self, client: int, verifiers: tuple[bytes, ...]) -> list[Message]:
+        """Nobody objects to the client's shares: it counts."""
+        return self._to_all(DECIDE, Decision(client, True, verifiers).encode())
+
+    def _conclude(self) -> list[Message]:
+        """All verdicts are in that will come."""
+        return self._request_sum()
 
     def _objection(self, verdicts: Mapping[PartyId, JudgedShare]) -> Rejection | None:
         for aggregator, judged in sorted(verdicts.items()):
@@ -195,7 +208,7 @@ class SharingServer(RoundServer[SharedInput]):
                 f"judged too few shares before the deadline: {len(self._counted)} clients can be counted, "
                 f"the threshold is {self.cohort.threshold}",
             )
-        return messages + self._request_sum()
+        return messages + self._conclude()
 
     # Sum shares: added as they come.
 

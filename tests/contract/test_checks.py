@@ -13,9 +13,10 @@ import pytest
 
 from mpc.errors import AbortError, LocalError
 from mpc.party import SERVER, Message, client_id
-from mpc.tape import RandomTape
-from secagg import ACCEPT, Abort, Check, Cohort, InsecurePlain, Reject, Verdict
+from mpc.tape import RandomTape, SeededTape
+from secagg import ACCEPT, Abort, Check, Cohort, FixedPoint, InsecurePlain, Reject, Verdict
 from secagg.backend import Backend
+from secagg.checks import NormBound
 
 ALL = tuple(range(6))
 
@@ -347,3 +348,25 @@ def test_refused_with_a_check_as_without_protection(
     assert one.survivors == other.survivors == (0, 2, 3, 5)
     assert np.array_equal(one.total, other.total)
     assert {i: r.reason for i, r in one.rejected.items()} == {i: r.reason for i, r in other.rejected.items()}
+
+
+def test_what_clients_prove_on_shares(make: Any, backend: Backend, rig: SimpleNamespace) -> None:
+    """Sharing takes it, and sums as before; every party of every other backend refuses it by name."""
+    plan = FixedPoint(1.0, 16).plan((9,), clients=6, max_weight=7, metrics={"loss": 1.0})
+    vectors = [np.array([*range(-4, 5), 1 + index, index - 3]) for index in range(6)]
+    check = NormBound(0.5, plan)
+    cohort, tape = rig.cohort(make, 6, plan.length, 16), SeededTape(b"on shares")
+    if backend.proves_on_shares:
+        assert backend.name == "sharing"
+        outcome = rig.play(make, vectors, checks=[check])
+        outcome.require_exact()
+        assert outcome.survivors == ALL
+        rig.declared(backend, outcome, [check])
+        return
+    for party in (
+        lambda: backend.client(cohort, "c0", vectors[0], checks=[check], tape=tape),
+        lambda: backend.server(cohort, link_key=rig.link_key, checks=[check], tape=tape),
+        lambda: backend.helpers(cohort, checks=[check], tape=tape),
+    ):
+        with pytest.raises(LocalError, match=r"checks is 'norm': is proved on shares, which .* has not"):
+            party()

@@ -121,6 +121,7 @@ def test_messages_are_frozen_and_do_not_show_their_content() -> None:
         (client_id(0), "client 0"),
         (PartyId(Role.AGGREGATOR, 2), "aggregator 2"),
         (PartyId(Role.KEY_HOLDER), "key holder 0"),
+        (PartyId(Role.DEALER), "dealer 0"),
     ],
 )
 def test_parties_have_names(party: PartyId, name: str) -> None:
@@ -133,6 +134,7 @@ def test_role_numbers_are_part_of_the_wire() -> None:
         "SERVER": 2,
         "AGGREGATOR": 3,
         "KEY_HOLDER": 4,
+        "DEALER": 5,
     }
 
 

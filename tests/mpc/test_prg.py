@@ -124,6 +124,9 @@ def test_usages_are_numbered_once_and_keep_their_numbers() -> None:
         "SHARE_COMMITMENT": 21,
         "OPENING_BATCH": 22,
         "OPENING_PROOF": 23,
+        "MATRIX_TRIPLE": 24,
+        "SKETCH_TAG": 25,
+        "SKETCHING": 26,
     }
 
 
