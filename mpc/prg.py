@@ -54,6 +54,7 @@ class Usage(IntEnum):
     MATRIX_TRIPLE = 24
     SKETCH_TAG = 25
     SKETCHING = 26
+    JUDGING = 27
 
 
 @cache

@@ -210,14 +210,24 @@ def run_round(
         keep_payloads=conditions.keep_payloads,
         observe=conditions.observe,
     )
-    transcript = network.run()
-    for who, party in parties.items():
-        if (why := getattr(party, "declined", None)) is not None:
-            transcript.declined[who] = why
+    try:
+        transcript = network.run()
+    except AbortError as error:
+        names = {cohort.members[who.index]: why for who, why in _declined(parties).items()}
+        if not names:
+            raise
+        raise AbortError(error.reason, {**error.evidence, "declined": names}) from None
+    transcript.declined.update(_declined(parties))
     if server.result is None:
         refusals = [str(refusal.error) for refusal in transcript.refusals]
         raise AbortError("the round ended without a sum", {"refusals": refusals})
     return server.result, transcript
+
+
+def _declined(parties: Mapping[PartyId, Party[object]]) -> dict[PartyId, str]:
+    """Who took no part of its own accord, and why."""
+    reasons = {who: getattr(party, "declined", None) for who, party in parties.items()}
+    return {who: why for who, why in reasons.items() if why is not None}
 
 
 def _public_keys(members: Sequence[str], identities: Mapping[str, Identity] | None) -> tuple[bytes, ...]:

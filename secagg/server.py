@@ -84,7 +84,7 @@ class RoundServer(StateMachine, Generic[C]):
         self.rejected: dict[int, Rejection] = {}
         self.faults: dict[PartyId, str] = {}
         self._tape = tape
-        self._gate = Gate(cohort, (Structural(self._expected_bytes), *checks))
+        self._gate = Gate(cohort, (Structural(self._expected_bytes, self._largest_entry()), *checks))
         self._proof_sizes = tuple(check.proof_bytes(cohort) for check in self._gate.provers)
         self._suspected: dict[int, Rejection] = {}
         self._awaited = set(range(cohort.size))
@@ -98,6 +98,10 @@ class RoundServer(StateMachine, Generic[C]):
     @abstractmethod
     def _payload_bytes(self, phase: str) -> int | None:
         """The one length that a client's payload has in this phase, or None where it varies."""
+
+    def _largest_entry(self) -> int:
+        """Of a contribution that has passed all checks, if it may be beyond ``cohort.max_entry``."""
+        return 0
 
     @abstractmethod
     def _decode_input(self, payload: bytes | memoryview) -> C:

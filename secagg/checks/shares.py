@@ -23,6 +23,7 @@ from secagg.encoding import Plan
 from secagg.structure import take_apart
 
 _REFERENCE_LENGTH = 1 << 28  # of a quantised reference: rounding turns it by less than 2^-18 at 10^6 entries
+MAX_NORM_STEPS = 1 << 31  # of a norm that PINE proves over Field64
 _MAX_REACH = 1 << 60  # of bound times reference, half of what the circuit has room for
 
 
@@ -53,7 +54,7 @@ class NormBound(ShareCheck):
     """‖(w / W) · update‖₂ ≤ ``l2``, exactly in what is added up, of every client; the others are refused.
 
     ``l2``: above 0, in the update's own units. Stochastic rounding may make a vector longer than the update
-    was, by less than √d steps: what is proved is ‖vector‖₂ ≤ ⌊l2 / step + √d⌋ steps, which every update
+    was, by less than √d steps: what is proved is ‖vector‖₂ ≤ ⌈l2 / step + √d⌉ steps, which every update
     within ``l2`` meets. ``LocalError`` for a bound that Field64 has no room for, of about 2^30 steps.
     """
 
@@ -61,16 +62,21 @@ class NormBound(ShareCheck):
 
     def __init__(self, l2: float, plan: Plan | None = None) -> None:
         super().__init__(plan)
-        number = isinstance(l2, int | float) and not isinstance(l2, bool)
-        if not number or not 0 < l2 < math.inf:
+        if not _is_real(l2) or not 0 < l2 < math.inf:
             raise LocalError("l2", l2, "must be a finite number above 0")
         self.l2 = float(l2)
 
     def steps(self, plan: Plan) -> int:
         """The bound on a vector, in steps of the encoding."""
-        return math.floor(self.l2 / plan.encoding.step + math.sqrt(plan.coordinates))
+        return math.ceil(self.l2 / plan.encoding.step + math.sqrt(plan.coordinates))
 
     def add_to(self, claims: Claims, plan: Plan) -> Claims:
+        step = plan.encoding.step
+        room = MAX_NORM_STEPS - math.sqrt(plan.coordinates) - 1
+        if self.l2 / step > room:
+            raise LocalError(
+                "l2", self.l2, f"at most {room * step:.6g} can be proved, in steps of {step:.3g}"
+            )
         bound = self.steps(plan)
         return replace(claims, bound=bound if claims.bound is None else min(bound, claims.bound))
 
@@ -92,8 +98,7 @@ class Direction(ShareCheck):
 
     def __init__(self, reference: object, min_cosine: float, plan: Plan | None = None) -> None:
         super().__init__(plan)
-        number = isinstance(min_cosine, int | float) and not isinstance(min_cosine, bool)
-        if not number or not 0 < min_cosine <= 1:
+        if not _is_real(min_cosine) or not 0 < min_cosine <= 1:
             raise LocalError("min_cosine", min_cosine, "must be above 0 and at most 1")
         structure, tensors = take_apart("reference", reference)
         flat = np.concatenate([np.ravel(tensor) for tensor in tensors]).astype(np.float64)
@@ -107,7 +112,7 @@ class Direction(ShareCheck):
 
     def add_to(self, claims: Claims, plan: Plan) -> Claims:
         if claims.alignment is not None:
-            raise LocalError("checks", f"two of {self.name}", "one a round can be proved")
+            raise LocalError("checks", self.name, "one reference a round can be proved")
         if self._sizes != plan.sizes:
             raise LocalError("reference", f"tensors of {self._sizes} coordinates", f"must be of {plan.sizes}")
         # All vectors are at most that long; the circuit needs some bound.
@@ -131,14 +136,21 @@ def claims_of(checks: Sequence[Check], cohort: Cohort) -> Claims | None:
         return None
     plan = asked[0].plan
     if plan is None or any(check.plan != plan for check in asked):
-        raise LocalError("checks", [check.name for check in asked], "must all be made with the round's plan")
+        raise LocalError(
+            "checks", [check.name for check in asked], "need the round's plan: NormBound(…, plan=plan)"
+        )
     if (plan.length, plan.encoding.bits) != (cohort.length, cohort.bits):
         found = f"a plan of {plan.length} entries of {plan.encoding.bits} bits"
         raise LocalError("checks", found, f"the cohort has {cohort.length} of {cohort.bits} bits")
     claims = Claims(plan.length, plan.coordinates, None, _ranges(plan), None)
-    for check in asked:
+    # Norms first: they say how much room a direction has.
+    for check in sorted(asked, key=lambda check: isinstance(check, Direction)):
         claims = check.add_to(claims, plan)
     return claims
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _ranges(plan: Plan) -> tuple[Range, ...]:

@@ -21,9 +21,13 @@ class Structural(Check):
 
     name = "structural"
 
-    def __init__(self, expected_bytes: Callable[[str], int | None]) -> None:
-        """``expected_bytes(phase)``: the only payload length there is, or None where it varies."""
+    def __init__(self, expected_bytes: Callable[[str], int | None], largest: int = 0) -> None:
+        """``expected_bytes(phase)``: the only payload length there is, or None where it varies.
+
+        ``largest``: an entry that a client may have in spite of the encoding's own bound, if it is larger.
+        """
         self._expected_bytes = expected_bytes
+        self._largest = largest
 
     def on_message(self, cohort: Cohort, client: str, message: Message) -> Verdict:
         expected = self._expected_bytes(message.phase)
@@ -37,7 +41,7 @@ class Structural(Check):
         return ACCEPT
 
     def on_aggregate(self, cohort: Cohort, survivors: Sequence[str], total: NDArray[np.int64]) -> Verdict:
-        bound = len(survivors) * cohort.max_entry
+        bound = len(survivors) * max(cohort.max_entry, self._largest)
         largest = int(np.abs(total).max())
         if largest > bound:
             return Abort(

@@ -109,11 +109,10 @@ class LaneModulus(Modulus):
 
     def leave(self, groups: Digits, count: int, powers_of_r: int = 0) -> list[mpz]:
         """Over R, times R^powers_of_r, and below the modulus: the first ``count`` of them."""
-        factor = self._one
         if powers_of_r:
-            power = gmpy2.powmod(self._r_value, powers_of_r, self.value)
-            factor = self.split(self._words_of([power] * self._kernels.WIDTH))[0]
-        self._multiply_all(groups, factor)
+            power = gmpy2.powmod(self._r_value, powers_of_r + 1, self.value)
+            self._multiply_all(groups, self.split(self._words_of([power] * self._kernels.WIDTH))[0])
+        self._multiply_all(groups, self._one)
         words = np.empty((count, self._words), np.uint64)
         self._kernels.join(groups, words)
         octets, width = words.tobytes(), self._words * _WORD_BYTES

@@ -26,7 +26,7 @@ def key_holder_ids(holders: int) -> tuple[PartyId, ...]:
     return tuple(PartyId(Role.KEY_HOLDER, index) for index in range(holders))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class EncryptedInput:
     """Client to server: its packed vector, one ciphertext after the other, and under which key.
 
@@ -54,8 +54,11 @@ class EncryptedInput:
         key.validate_row(row)
         return cls(row)
 
+    def __repr__(self) -> str:  # whoever holds the key could read the rest in a log
+        return f"EncryptedInput(<{len(self.row)} bytes>)"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class DecryptRequest:
     """Server to key holders: which clients are in the sum, and its ciphertexts modulo n.
 
@@ -85,8 +88,11 @@ class DecryptRequest:
         require_units(remainders, key.n, "remainder")
         return cls(counted, remainders)
 
+    def __repr__(self) -> str:
+        return f"DecryptRequest({len(self.counted)} clients, <{len(self.remainders)} numbers>)"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Lifts:
     """The only key holder to the server: each remainder's lift, and one proof for all (spec section 14.4)."""
 
@@ -106,3 +112,6 @@ class Lifts:
         numbers = decode_numbers(reader.view(cls.size(key.bits, ciphertexts)), key.bits // 8)
         reader.finish()
         return cls(numbers[:-1], numbers[-1])
+
+    def __repr__(self) -> str:
+        return f"Lifts(<{len(self.lifts)} numbers>)"

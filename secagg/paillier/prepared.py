@@ -11,6 +11,7 @@ from gmpy2 import mpz
 
 from mpc.errors import LocalError
 from mpc.tape import RandomTape
+from secagg.paillier.keyformat import is_whole
 
 if TYPE_CHECKING:
     from secagg.paillier.public import PublicKey
@@ -33,19 +34,24 @@ class Prepared:
         self._process = os.getpid()
 
     def __len__(self) -> int:
-        """How many are left."""
-        return len(self._unused)
+        """How many are left; none in a process forked from the pool's own."""
+        return len(self._unused) if os.getpid() == self._process else 0
 
     def extend(self, count: int, tape: RandomTape) -> None:
-        """``count`` ≥ 0 more, from ``tape``, which nothing else may read meanwhile."""
+        """``count`` ≥ 0 more, from ``tape``, which nothing else may read meanwhile.
+
+        ``LocalError`` for another count, and in a process forked from the pool's own.
+        """
+        if not is_whole(count) or count < 0:
+            raise LocalError("count", count, "must be a whole number of at least 0")
+        self._require_own()
         made = self.key.randomizers(count, tape)
         with self._lock:
             self._unused.extend(made)
 
     def take(self, count: int) -> list[mpz]:
         """SECRET: the first ``count`` ≥ 0, then gone from here. ``LocalError`` if there are fewer."""
-        if os.getpid() != self._process:
-            raise LocalError("prepared randomness", self, "another process has it: both would use it")
+        self._require_own()
         taken = self.take_if_enough(count)
         if taken is None:
             raise LocalError("count", count, f"must be from 0 to {len(self)}, which are left")
@@ -59,6 +65,10 @@ class Prepared:
             if not 0 <= count <= len(self._unused):
                 return None
             return [self._unused.popleft() for _ in range(count)]
+
+    def _require_own(self) -> None:
+        if os.getpid() != self._process:
+            raise LocalError("prepared randomness", self, "another process has it: both would use it")
 
     def __reduce__(self) -> NoReturn:
         raise LocalError("prepared randomness", "<secret>", "cannot be pickled or copied: it is used once")

@@ -6,6 +6,7 @@ memory, whatever the cohort.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from mpc.errors import DecodeError, PeerError
 from mpc.party import SERVER, Message, PartyId, Role, StateMachine
+from mpc.prg import Usage, tag
 from mpc.snapshot import Kind
 from secagg.cohort import Cohort
 from secagg.sharing.keys import AggregatorKey, share_context
@@ -63,6 +65,7 @@ class Aggregator(StateMachine):
         "_counted",
         "_discarded",
         "_asked",
+        "_judging",
         "_entered",
     )
 
@@ -78,6 +81,7 @@ class Aggregator(StateMachine):
         self._counted: set[int] = set()
         self._discarded: set[int] = set()
         self._asked: set[int] = set()  # for a sum over whom, some of whom are not decided on yet
+        self._judging = False
         self._entered = False
 
     @property
@@ -96,6 +100,10 @@ class Aggregator(StateMachine):
             raise self._refuse(message, f"a second share of {self._name(client)}")
         if client in self._discarded:
             return []
+        if self._scheme.verifier_bytes and not self._judging:
+            # Two verdicts on one proof, under two challenges, give a share away: noted before the first.
+            self._enter(message, Usage.JUDGING, "shares of a round in which it has judged proofs before")
+            self._judging = True
         self._judged.add(client)
         return [self._to_server(VERDICT, self._examine(relayed).encode())]
 
@@ -144,8 +152,7 @@ class Aggregator(StateMachine):
         asked = frozenset(SumRequest.decode(message.payload, self.cohort.size).clients)
         self._check_request(message, asked)
         # Noted before anything is given away: a request that fails from here on is not tried again.
-        if not self._key.log.enter(self.cohort.session, self.cohort.round) and not self.replaying:
-            raise self._refuse(message, "asks for a sum of a round that has been served before")
+        self._enter(message, None, "asks for a sum of a round that has been served before")
         self._entered = True
         self._asked = set(asked)
         if not self._scheme.verifier_bytes:
@@ -155,6 +162,18 @@ class Aggregator(StateMachine):
         if self._asked != self._counted:
             self.state = "asked"
         return self._open(message)
+
+    def _enter(self, message: Message, purpose: Usage | None, reason: str) -> None:
+        """Note the round in the log, for one purpose; a ``PeerError`` if it is there."""
+        if not self._key.log.enter(*self._entry(purpose)) and not self.replaying:
+            raise self._refuse(message, reason)
+
+    def _entry(self, purpose: Usage | None) -> tuple[bytes, int]:
+        """The round as it stands in the log: for its sum, or for what comes before, under another session."""
+        session = self.cohort.session
+        if purpose is not None:
+            session = hashlib.sha256(tag(purpose) + session).digest()[: len(session)]
+        return session, self.cohort.round
 
     def _open(self, message: Message) -> list[Message]:
         """The sum share, once all that it is asked over have been counted; no decision may leave one out."""
@@ -190,8 +209,11 @@ class Aggregator(StateMachine):
 
     def restore(self, state: Mapping[str, object]) -> None:
         super().restore(state)
-        if self._entered:  # the log may be older than this party
-            self._key.log.enter(self.cohort.session, self.cohort.round)
+        # The log may be older than this party.
+        if self._judging:
+            self._key.log.enter(*self._entry(Usage.JUDGING))
+        if self._entered:
+            self._key.log.enter(*self._entry(None))
 
     def _to_server(self, phase: str, payload: bytes) -> Message:
         return Message(self.cohort.session, self.cohort.round, phase, self.id, SERVER, payload)

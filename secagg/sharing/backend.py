@@ -239,12 +239,18 @@ class SecretSharing(Backend):
             return SharingServer(cohort, checks, tape, ids, scheme, claim)
         return ComparingServer(cohort, checks, tape, ids, scheme, claim, rule, sketching)
 
+    def _context(self, cohort: Cohort, who: PartyId, checks: Sequence[Check]) -> Mapping[str, object]:
+        claims = claims_of(checks, cohort)
+        stated = {} if claims is None else {"claims": claims.digest().hex()}
+        return {**super()._context(cohort, who, checks), **stated}
+
     def _scheme(self, cohort: Cohort, checks: Sequence[Check]) -> Scheme:
         """What shares of this round look like: with proofs if a check asks for them."""
         claims = claims_of(checks, cohort)
         if claims is None:
             return PlainShares(cohort.digest, cohort.length, self.aggregators)
-        return ProvedShares(cohort.digest, claims, self.aggregators)
+        stated = ", ".join(repr(check) for check in checks if isinstance(check, ShareCheck))
+        return ProvedShares(cohort.digest, claims, self.aggregators, stated)
 
     def _sketching(self, cohort: Cohort, checks: Sequence[Check]) -> Sketching | None:
         """How clients are compared, if they are; ``LocalError`` for a rule that has not what it needs."""

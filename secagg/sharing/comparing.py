@@ -5,7 +5,6 @@ Until then it holds its shares of all clients whose proofs may hold: O(clients Â
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -14,7 +13,7 @@ import numpy as np
 from mpc import beaver, field
 from mpc.errors import DecodeError
 from mpc.party import Message
-from mpc.prg import Usage, equal, tag
+from mpc.prg import Usage, equal
 from secagg.cohort import Cohort
 from secagg.sharing.aggregator import Aggregator
 from secagg.sharing.gram_messages import MaskedSketches, SketchRequest, TaggedSketches, Triangle
@@ -100,11 +99,8 @@ class ComparingAggregator(Aggregator):
         asked = SketchRequest.decode(message.payload, self.cohort.size).clients
         self._check_request(message, frozenset(asked))
         # Noted before anything is given away: the same triple would hide two matrices.
-        session = _comparison(self.cohort.session)
-        if not self._key.log.enter(session, self.cohort.round) and not self.replaying:
-            raise self._refuse(
-                message, "asks for sketches of a round in which they have been compared before"
-            )
+        reason = "asks for sketches of a round in which they have been compared before"
+        self._enter(message, Usage.SKETCHING, reason)
         self._compared = asked
         self._pending = {client: self._pending[client] for client in asked}
         self._sketches = {client: self._sketches[client] for client in asked}
@@ -159,9 +155,4 @@ class ComparingAggregator(Aggregator):
     def restore(self, state: Mapping[str, object]) -> None:
         super().restore(state)
         if self._compared:  # the log may be older than this party
-            self._key.log.enter(_comparison(self.cohort.session), self.cohort.round)
-
-
-def _comparison(session: bytes) -> bytes:
-    """Under which name a comparison is in the log of rounds: a sum of the round stands there as well."""
-    return hashlib.sha256(tag(Usage.SKETCHING) + session).digest()[: len(session)]
+            self._key.log.enter(*self._entry(Usage.SKETCHING))

@@ -57,10 +57,12 @@ class Unprovable(Exception):
 class Scheme(ABC):
     """The shares of one cohort's vectors, of ``length`` entries, for ``aggregators``.
 
-    ``verifier_bytes``: of what an aggregator tells the others of a good share; ``challenge_bytes``: of what
-    the server draws for each client, once its shares have arrived. ``kinds``: for snapshots of what is held.
+    ``largest_entry``: of a vector whose proof holds, where a claim bounds it. ``verifier_bytes``: of what an
+    aggregator tells the others of a good share; ``challenge_bytes``: of what the server draws for each
+    client, once its shares have arrived. ``kinds``: for snapshots of what is held.
     """
 
+    largest_entry: int = 0
     verifier_bytes: int = 0
     challenge_bytes: int = 0
     kinds: ClassVar[tuple[Kind, ...]] = ()
@@ -160,8 +162,12 @@ class ProvedShares(Scheme):
 
     kinds = (record(Verifying),)
 
-    def __init__(self, digest: bytes, claims: Claims, aggregators: int) -> None:
+    def __init__(self, digest: bytes, claims: Claims, aggregators: int, stated: str = "") -> None:
+        """``stated``: the claims in words, for a client that cannot prove them."""
         super().__init__(digest, claims.length, aggregators)
+        self._stated = stated
+        self.largest_entry = claims.bound or 0
+        self.claims_digest = claims.digest()
         self._vdaf = Contribution(claims, shares=aggregators)
         layout = self._vdaf.layout
         self.challenge_bytes = layout.seed_bytes
@@ -185,7 +191,7 @@ class ProvedShares(Scheme):
                 self.digest, vector.astype(np.int64, copy=False), _nonce(client), tape
             )
         except LocalError as error:
-            raise Unprovable(str(error)) from None
+            raise Unprovable(f"{error.bound}: {self._stated}") from None
         head = encode_public_share(public)
         return [head + share.encode(Field64) for share in shares]
 

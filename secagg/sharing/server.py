@@ -130,6 +130,9 @@ class SharingServer(RoundServer[SharedInput]):
     def _payload_bytes(self, phase: str) -> int | None:
         return SharedInput.size(self._scheme.sizes) if phase == INPUT else None
 
+    def _largest_entry(self) -> int:
+        return self._scheme.largest_entry
+
     def _decode_input(self, payload: bytes | memoryview) -> SharedInput:
         return SharedInput.decode(payload, self._scheme.sizes)
 

@@ -127,6 +127,7 @@ def test_usages_are_numbered_once_and_keep_their_numbers() -> None:
         "MATRIX_TRIPLE": 24,
         "SKETCH_TAG": 25,
         "SKETCHING": 26,
+        "JUDGING": 27,
     }
 
 

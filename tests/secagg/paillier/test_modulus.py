@@ -96,3 +96,36 @@ def test_the_arithmetic_is_chosen_by_size_and_processor(monkeypatch: pytest.Monk
 def test_code_for_another_processor_has_no_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba.core.config.CPU_NAME", "generic")
     assert not lanes.available()
+
+
+@with_lanes
+@pytest.mark.parametrize("bits", [1024, 1536, 2048, 4096])
+def test_products_of_rows_agree_just_below_a_power_of_two(bits: int) -> None:
+    """Where a number that is not reduced has no room in the words of one that is."""
+    tape = SeededTape(b"rows")
+    for distance in (1, 105, 1999):
+        value = (mpz(1) << bits) - distance
+        special = [mpz(0), mpz(1), value - 1, value - 2, value // 2, mpz(1) << (bits - 1)]
+        for rows in (1, 2, 5):
+            found = []
+            chosen = [[special[tape.below(6)] for _ in range(24)] for _ in range(rows)]
+            for kind in (GmpModulus, LaneModulus):
+                product = kind(value).running_product()
+                for row in chosen:
+                    product.multiply(b"".join(one.to_bytes(bits // 8, "little") for one in row))
+                found.append(product.numbers())
+            assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_non_unit_is_found(kind: type[Modulus]) -> None:
+    value = gmpy2.next_prime(odd(520)) * gmpy2.next_prime(odd(521))
+    modulus = kind(value)
+    good = [number for number in extremes(value, 20) if gmpy2.gcd(number, value) == 1]
+    for bad in (mpz(0), value, value + 1, gmpy2.next_prime(odd(520))):
+        for place in (0, 7, 8, len(good)):
+            row = [*good[:place], bad, *good[place:]]
+            octets = b"".join(one.to_bytes(modulus.row_bytes, "little") for one in row)
+            assert modulus.first_non_unit(octets) == place
+    assert modulus.first_non_unit(b"".join(one.to_bytes(modulus.row_bytes, "little") for one in good)) is None
+    assert modulus.first_non_unit(b"") is None
