@@ -85,6 +85,6 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 
 def test_a_round_that_everybody_declines_says_why() -> None:
-    with pytest.raises(AbortError, match="declined.*its norm is above the bound") as caught:
+    with pytest.raises(AbortError, match=r"declined.*its norm is above the bound") as caught:
         aggregate(dict.fromkeys("abc", np.ones(9)), backend=SecretSharing(), checks=[NormBound(0.1)])
     assert set(caught.value.evidence["declined"]) == set("abc")  # type: ignore[call-overload]
