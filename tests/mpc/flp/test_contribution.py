@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -265,3 +266,35 @@ def test_nothing_that_a_report_holds_is_printed() -> None:
     report = Report(vdaf, vector(REFERENCE.tolist()), SeededTape(b"repr"))
     shares = [vdaf.layout.input_share(i, data) for i, data in enumerate(report.input_shares)]
     assert "array" not in repr(shares) + repr(vdaf.claims)
+
+
+def extreme_vectors(tries: int) -> Iterator[npt.NDArray[np.int64]]:
+    """With a norm of exactly the bound, weights and metrics at their ends, or nothing but zeros."""
+    rng = np.random.default_rng(16)
+    for index in range(tries):
+        signs = rng.choice([-1, 1], FRONT)
+        fronts = [
+            signs * (BOUND // 2) * (np.arange(FRONT) < 4),  # 4 · (B / 2)²
+            signs * np.roll([BOUND, *[0] * (FRONT - 1)], rng.integers(FRONT)),
+            signs * rng.permutation([BOUND * 3 // 5, BOUND * 4 // 5, *[0] * (FRONT - 2)]),
+            signs * np.full(FRONT, math.isqrt(BOUND**2 // FRONT)),
+            np.zeros(FRONT, np.int64),
+        ]
+        weight, metric = (1, DIGIT, DIGIT + 1, WEIGHT)[index % 4], (METRIC, -METRIC)[index // 4 % 2]
+        yield vector(fronts[index % 5].tolist(), digits(weight, metric))
+
+
+def accept_all(tries: int) -> None:
+    vdaf = Contribution(UNALIGNED, shares=2)
+    for index, x in enumerate(extreme_vectors(tries)):
+        report = Report(vdaf, x, SeededTape(b"extreme %d" % index))
+        assert vdaf.unshard(report.verify(), 1).tolist() == x.tolist()
+
+
+def test_honest_extremes_are_accepted() -> None:
+    accept_all(40)
+
+
+@pytest.mark.slow
+def test_honest_extremes_are_never_refused_in_ten_thousand_tries() -> None:
+    accept_all(10_000)
