@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fl.client import LocalUpdate
+from fl.contribution import LOCAL_CHECK
 from fl.events import Refused, RoundReport
 from mpc.errors import AbortError
 from mpc.party import Role
@@ -38,6 +39,7 @@ def told(
     """The report with what the secure sum came to. ``refused``: those who never got to send an input."""
     if isinstance(outcome, AbortError):
         report = replace(report, faults=_faults(outcome.evidence.get("faults"), report))
+        refused = {**refused, **_declined(outcome.evidence.get("declined"))}
         reasons, checks = outcome.evidence.get("rejected"), outcome.evidence.get("checks")
         if not isinstance(reasons, dict) or not isinstance(checks, dict):
             alone = _in_order(report.participants, [], refused)
@@ -55,8 +57,8 @@ def told(
         train_loss=outcome.metrics.get("loss"),
         train_metrics=dict(outcome.metrics),
         survivors=outcome.survivors,
-        dropped=tuple(name for name in outcome.dropped if name not in refused),
-        rejected=_in_order(report.participants, by_protocol, refused),
+        dropped=tuple(name for name in outcome.dropped if name not in {*refused, *outcome.declined}),
+        rejected=_in_order(report.participants, by_protocol, {**refused, **_declined(outcome.declined)}),
         phase_seconds=seconds,
         faults=_faults(outcome.faults, report),
     )
@@ -64,9 +66,15 @@ def told(
 
 def abort_text(error: AbortError) -> str:
     """Why a round yielded nothing, with such evidence as there is and the reason does not hold."""
-    told_already = {"faults", "party"} if "faults" in error.evidence else set()
+    told_already = {"declined"} | ({"faults", "party"} if "faults" in error.evidence else set())
     facts = {name: fact for name, fact in error.evidence.items() if fact and name not in told_already}
     return str(AbortError(error.reason, facts))
+
+
+def _declined(found: object) -> dict[str, Refused]:
+    """Clients that could not prove what is asked of them, as their own refusals."""
+    reasons = found if isinstance(found, Mapping) else {}
+    return {str(name): Refused(str(name), LOCAL_CHECK, str(why)) for name, why in reasons.items()}
 
 
 def _faults(found: object, report: RoundReport) -> dict[str, str]:

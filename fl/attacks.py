@@ -1,47 +1,41 @@
-"""Malicious clients that send malformed messages, for tests and experiments (spec section 15).
+"""Malicious clients, for tests and experiments (spec section 15).
 
-Two kinds. An *insider* is a client that lies inside its own link: its message is properly tagged, so only
-the strict decoders of the server or a helper can tell (check ``structural``). On the *way*, an honest
-client's message is changed, or an old one takes its place: the link refuses it (check ``link``).
+Those that send malformed messages are of two kinds. An *insider* is a client that lies inside its own link:
+its message is properly tagged, so only the strict decoders of the server or a helper can tell (check
+``structural``). On the *way*, an honest client's message is changed, or an old one takes its place: the link
+refuses it (check ``link``).
 
-What these clients cannot do is as telling as what they can: a well-formed vector of untrue values is no
-malformed message, and is caught by none of this.
+A well-formed vector of untrue values is no malformed message. A *boosted* update is of that kind: where
+clients prove the norms of what they share it is refused by the check ``norm``, and elsewhere it counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
 
+from fl.boosting import WithForgers, boosted
+from fl.client import LocalUpdate
 from fl.config import ATTACKS
 from fl.data import Purpose, generator
-from mpc.cost import Cost, LinkCost
+from fl.insiders import Lie, WithInsiders
 from mpc.errors import LocalError
 from mpc.network import Tamper
-from mpc.party import Message, PartyId, client_id
+from mpc.party import Message, client_id
 from mpc.ring import Ring
-from mpc.snapshot import Kind
-from mpc.tape import RandomTape, SystemTape
+from mpc.tape import SystemTape
 from secagg.backend import Backend
-from secagg.checks.base import Check
-from secagg.client import RoundClient, Vector
+from secagg.client import RoundClient
 from secagg.cohort import KEY_BYTES, Cohort
-from secagg.identity import Identity
-from secagg.link import LinkedParty
 from secagg.masking import Masking
 from secagg.masking.messages import ADVERTISE, KeyAdvertisement
 from secagg.paillier import Paillier, ThresholdPaillier
 from secagg.plain import InsecurePlain
 from secagg.sealed import seal
-from secagg.server import RoundServer
 from secagg.sharing import SecretSharing
 from secagg.sharing.client import SharingClient
 from secagg.sharing.keys import share_context
 from secagg.sharing.messages import SharedInput
-
-Lie = Callable[[Backend, RoundClient, Message], Message]
-"""What an insider sends instead of an honest message; the message itself in phases that it leaves alone."""
 
 
 def choose_attackers(names: Sequence[str], count: int, seed: int) -> frozenset[str]:
@@ -63,6 +57,8 @@ class Attack:
     * ``replayed``: the input of the client's last round arrives again, or, where there was none, one of
       another session.
     * ``corrupt-bytes``: bytes of the input flip on the way.
+    * ``boosted``: the update is ``fl.boosting.BOOST`` times as long as it was trained, under the largest
+      weight; and where it has to be proved short, the proof is forged as well as can be.
 
     ``LocalError`` for another name.
     """
@@ -83,6 +79,8 @@ class Attack:
         ``members``: the round's, in the cohort's order. Those of ``silent`` only drop out in this round.
         """
         active = {client_id(i): name for i, name in enumerate(members) if name in self.clients - set(silent)}
+        if self.name == "boosted":
+            return WithForgers(backend, active.values()), None
         if (lie := _LIES.get(self.name)) is not None:
             return WithInsiders(backend, dict.fromkeys(active.values(), lie)), None
 
@@ -93,6 +91,11 @@ class Attack:
             return [corrupted(message) if self.name == "corrupt-bytes" else self._replayed(name, message)]
 
         return backend, tamper
+
+    def input(self, name: str, update: LocalUpdate, max_weight: int) -> LocalUpdate:
+        """What this client hands in of its ``update``."""
+        lies = self.name == "boosted" and name in self.clients
+        return boosted(update, max_weight) if lies else update
 
     def _replayed(self, name: str, message: Message) -> Message:
         old = self._seen.get(name)
@@ -108,112 +111,6 @@ def corrupted(message: Message) -> Message:
     payload = bytearray(message.payload)
     payload[len(payload) // 2] ^= 0xFF
     return replace(message, payload=bytes(payload))
-
-
-class WithInsiders(Backend):
-    """A backend some of whose clients lie, behind links of their own: the tags of their messages are right.
-
-    Everybody else is as in ``inner``. ``insiders``: client → what it sends.
-    """
-
-    def __init__(self, inner: Backend, insiders: Mapping[str, Lie]) -> None:
-        super().__init__(inner.minimum, max_message_bytes=inner.max_message_bytes)
-        # The interface declares these on the class; here they are those of whatever is wrapped.
-        vars(self).update(
-            name=inner.name,
-            phases=inner.phases,
-            input_phase=inner.input_phase,
-            client_phases=inner.client_phases,
-            minimum_argument=inner.minimum_argument,
-            leakage=inner.leakage,
-            proves_on_shares=inner.proves_on_shares,
-        )
-        self._inner = inner
-        self._insiders = dict(insiders)
-
-    def resolve_threshold(self, members: int) -> int:
-        return self._inner.resolve_threshold(members)
-
-    def setup(self, tape: RandomTape | None = None) -> Self:
-        return type(self)(self._inner.setup(tape), self._insiders)
-
-    def _linked_client(
-        self,
-        cohort: Cohort,
-        me: str,
-        vector: Vector,
-        identity: Identity | None,
-        checks: Sequence[Check],
-        tape: RandomTape,
-    ) -> LinkedParty[None]:
-        if (lie := self._insiders.get(me)) is None:
-            return self._inner._linked_client(cohort, me, vector, identity, checks, tape)
-        inner = self._client(cohort, me, vector, checks, tape)
-        inner.identity = identity
-        liar = _Insider(inner, lie, self._inner)
-        return LinkedParty.client(liar, cohort, tape, identity, self.max_message_bytes)
-
-    def _helper(
-        self, cohort: Cohort, who: PartyId, checks: Sequence[Check], tape: RandomTape
-    ) -> LinkedParty[object]:
-        return self._inner._helper(cohort, who, checks, tape)
-
-    def _helper_keys(self) -> Mapping[PartyId, bytes]:
-        return self._inner._helper_keys()
-
-    def _parameters(self) -> Mapping[str, object]:
-        return self._inner._parameters()
-
-    def cost(self, cohort: Cohort, checks: Sequence[Check] = ()) -> Cost:
-        return self._inner.cost(cohort, checks)
-
-    def _client(
-        self, cohort: Cohort, me: str, vector: Vector, checks: Sequence[Check], tape: RandomTape
-    ) -> RoundClient:
-        return self._inner._client(cohort, me, vector, checks, tape)
-
-    def _server(self, cohort: Cohort, checks: Sequence[Check], tape: RandomTape) -> RoundServer[Any]:
-        return self._inner._server(cohort, checks, tape)
-
-    def _cost(self, cohort: Cohort, checks: Sequence[Check]) -> tuple[int, list[LinkCost]]:
-        return self._inner._cost(cohort, checks)
-
-
-class _Insider:
-    """An honest client whose messages pass through a lie."""
-
-    result: None = None
-    replaying = False
-
-    def __init__(self, honest: RoundClient, lie: Lie, backend: Backend) -> None:
-        self._honest = honest
-        self._lie = lie
-        self._backend = backend
-
-    @property
-    def id(self) -> PartyId:
-        return self._honest.id
-
-    def start(self) -> list[Message]:
-        return self._tell(self._honest.start())
-
-    def receive(self, message: Message) -> list[Message]:
-        return self._tell(self._honest.receive(message))
-
-    def expire(self) -> list[Message]:
-        return self._tell(self._honest.expire())
-
-    def _tell(self, messages: list[Message]) -> list[Message]:
-        return [self._lie(self._backend, self._honest, message) for message in messages]
-
-    def kinds(self) -> tuple[Kind, ...]:
-        return self._honest.kinds()
-
-    def save(self) -> dict[str, object]:
-        return self._honest.save()
-
-    def restore(self, state: Mapping[str, object]) -> None:
-        self._honest.restore(state)
 
 
 # What insiders send.

@@ -44,7 +44,8 @@ def check_feasible(config: TrainingConfig, backend: Backend) -> None:
     """
     check_offline(config.offline_key_holders, backend)
     participants, staying = check_rounds(config.names, config.fraction, config.dropout, backend)
-    honest = staying - max(0, config.malicious - (config.clients - participants))
+    refused = config.malicious if config.refuses_attackers else 0
+    honest = staying - max(0, refused - (config.clients - participants))
     threshold = backend.resolve_threshold(participants)
     if honest < threshold:
         raise LocalError("malicious", config.malicious, _too_few(honest, participants, backend))

@@ -6,12 +6,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from click.core import ParameterSource
 
+from fl.cli_options import JsonFlag, Minimum, choice, one_of, threshold_of
 from fl.cli_plain import fail, option, version
-from fl.config import ATTACKS, BACKENDS, PARTITIONS, TrainingConfig
+from fl.config import ATTACKS, BACKENDS, CHECKS, PARTITIONS, TrainingConfig
 from mpc.errors import LocalError
 
 _DEFAULT = TrainingConfig()
@@ -29,36 +29,6 @@ identity = typer.Typer(help="Make a signing key, or show the public half of one.
 roster = typer.Typer(help="Sign the list of who has which public key, or check it.", no_args_is_help=True)
 app.add_typer(identity, name="identity")
 app.add_typer(roster, name="roster")
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/cli.md).")]
-
-
-def _choice(choices: tuple[str, ...]) -> click.Choice[str]:
-    """In any case on the command line, as it stands here afterwards."""
-    return click.Choice(choices, case_sensitive=False)
-
-
-def _one_of(choices: tuple[str, ...], text: str) -> Any:
-    return typer.Option(help=text, click_type=_choice(choices))
-
-
-def _threshold(text: str) -> float:
-    """``0.7`` is a fraction of a round's clients, ``14`` a number of them."""
-    try:
-        return int(text) if text.strip().isdecimal() else float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither a fraction nor a number of clients") from None
-
-
-_Minimum = Annotated[
-    float | None,
-    typer.Option(
-        parser=_threshold,
-        metavar="T",
-        help="Of paillier: fewer contributions are never opened; a share of the clients or a number.",
-        show_default="2/3",
-    ),
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -80,7 +50,7 @@ def _secagg(
 @app.command()
 def train(
     ctx: typer.Context,
-    backend: Annotated[str, _one_of(BACKENDS, "What protects the updates.")] = _DEFAULT.backend,
+    backend: Annotated[str, one_of(BACKENDS, "What protects the updates.")] = _DEFAULT.backend,
     clients: Annotated[int, typer.Option(metavar="N", help="Clients in all.")] = _DEFAULT.clients,
     rounds: Annotated[int, typer.Option(metavar="R", help="Rounds of training.")] = _DEFAULT.rounds,
     fraction: Annotated[
@@ -90,7 +60,7 @@ def train(
         float, typer.Option(metavar="P", help="Share of a round's clients that goes silent in it.")
     ] = _DEFAULT.dropout,
     partition: Annotated[
-        str, _one_of(PARTITIONS, "How the data is spread over the clients.")
+        str, one_of(PARTITIONS, "How the data is spread over the clients.")
     ] = _DEFAULT.partition,
     alpha: Annotated[
         float, typer.Option(metavar="A", help="Of --partition dirichlet: the smaller, the more skewed.")
@@ -98,11 +68,15 @@ def train(
     malicious: Annotated[
         int, typer.Option(metavar="M", help="Clients that mount --attack in every round.")
     ] = _DEFAULT.malicious,
-    attack: Annotated[str, _one_of(ATTACKS, "What malicious clients do.")] = _DEFAULT.attack,
+    attack: Annotated[str, one_of(ATTACKS, "What malicious clients do.")] = _DEFAULT.attack,
+    check: Annotated[str, one_of(CHECKS, "Of --backend sharing: what clients prove.")] = _DEFAULT.check,
+    norm_bound: Annotated[
+        float, typer.Option(metavar="L2", help="Of --check norm: the longest update that there may be.")
+    ] = _DEFAULT.norm_bound,
     threshold: Annotated[
         float | None,
         typer.Option(
-            parser=_threshold,
+            parser=threshold_of,
             metavar="T",
             help="Fewer contributions are never opened: a share (0.7) of a round's clients or a number (14). "
             "With --key-holders: how many of them open a sum.",
@@ -118,7 +92,7 @@ def train(
     key_holders: Annotated[
         int, typer.Option(metavar="M", help="Of --backend paillier, up to 16: each has a share of the key.")
     ] = _DEFAULT.key_holders,
-    minimum: _Minimum = None,
+    minimum: Minimum = None,
     offline_key_holders: Annotated[
         int, typer.Option(metavar="K", help="So many of --key-holders never answer, drawn in each round.")
     ] = _DEFAULT.offline_key_holders,
@@ -157,7 +131,7 @@ def _given(ctx: typer.Context) -> dict[str, Any]:
 @app.command()
 def explain(
     ctx: typer.Context,
-    backend: Annotated[str, typer.Argument(click_type=_choice(BACKENDS), help="Which backend.")],
+    backend: Annotated[str, typer.Argument(click_type=choice(BACKENDS), help="Which backend.")],
     clients: Annotated[int, typer.Option(metavar="N", help="Clients in the cohort.")] = 100,
     length: Annotated[int, typer.Option(metavar="D", help="Coordinates of a vector.")] = 100_000,
     bits: Annotated[int, typer.Option(metavar="B", help="Bits of an encoded coordinate, 2 to 48.")] = 16,
@@ -166,9 +140,13 @@ def explain(
     ] = _DEFAULT.key_holders,
     threshold: Annotated[
         float | None,
-        typer.Option(parser=_threshold, metavar="T", help="As of train.", show_default="by the backend"),
+        typer.Option(parser=threshold_of, metavar="T", help="As of train.", show_default="by the backend"),
     ] = None,
-    minimum: _Minimum = None,
+    minimum: Minimum = None,
+    check: Annotated[str, one_of(CHECKS, "Of sharing, as of train.")] = _DEFAULT.check,
+    norm_bound: Annotated[
+        float, typer.Option(metavar="L2", help="Of --check norm; coordinates are cut to ±1.")
+    ] = _DEFAULT.norm_bound,
     json: JsonFlag = False,
 ) -> None:
     """Say who takes part, who sends what to whom, what each party learns, and what it costs."""
@@ -176,7 +154,8 @@ def explain(
     from fl.explain import describe, show
 
     given = _given(ctx) | {"backend": backend}
-    options = {name: given[name] for name in ("key_holders", "threshold", "minimum") if name in given}
+    names = ("key_holders", "threshold", "minimum", "check", "norm_bound")
+    options = {name: given[name] for name in names if name in given}
     try:
         check_scopes(given, lambda name: name if name == "backend" else option(name))
         description = describe(backend, clients=clients, length=length, bits=bits, **options)
@@ -268,13 +247,13 @@ def plan(
         ),
     ] = None,
     dropout: Annotated[float, typer.Option(metavar="F", help="Share of the clients that drops out.")] = 0.05,
-    adversary: Annotated[str, _one_of(ADVERSARIES, "What server and corrupt clients may do.")] = ADVERSARIES[
+    adversary: Annotated[str, one_of(ADVERSARIES, "What server and corrupt clients may do.")] = ADVERSARIES[
         0
     ],
     threshold: Annotated[
         float | None,
         typer.Option(
-            parser=_threshold,
+            parser=threshold_of,
             metavar="T",
             help="Fewer contributions are never opened: a share (0.7) of the clients or a number (14).",
             show_default="2/3",

@@ -11,6 +11,7 @@ from typing import Any
 from fl.config import TrainingConfig
 from mpc.errors import LocalError
 
+_CALLED = {"l2": "norm_bound"}  # arguments that options of other names set
 _OPTIONS = {field.name for field in fields(TrainingConfig)} | {"length", "checkpoint", "corrupt"}
 
 
@@ -30,8 +31,8 @@ def option(argument: str) -> str:
 def fail(verb: str, error: Exception | str, code: int = 2) -> int:
     """Say on standard error what is wrong, in the words of the command line; ``code``, to exit with."""
     text = str(error)
-    if isinstance(error, LocalError) and error.argument in _OPTIONS:
-        text = option(error.argument) + text.removeprefix(error.argument)
+    if isinstance(error, LocalError) and (name := _CALLED.get(error.argument, error.argument)) in _OPTIONS:
+        text = option(name) + text.removeprefix(error.argument)
     print(f"secagg {verb}: {text}", file=sys.stderr)
     return code
 

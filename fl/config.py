@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -11,7 +12,12 @@ from typing import Any
 from mpc.errors import LocalError
 
 BACKENDS = ("masking", "paillier", "sharing", "plain")
-ATTACKS = ("wrong-length", "out-of-range", "replayed", "corrupt-bytes")
+MALFORMED = ("wrong-length", "out-of-range", "replayed", "corrupt-bytes")
+"""Attacks that every backend refuses."""
+ATTACKS = (*MALFORMED, "boosted")
+CHECKS = ("none", "norm")
+NORM_BOUND = 12.0
+"""For the default job: half as much again as its longest updates, which are those of the first round."""
 PARTITIONS = ("dirichlet", "iid")
 
 INSTALL_DEMO = "pip install -c constraints.txt -e '.[demo]'"
@@ -54,6 +60,12 @@ SCOPES: Mapping[str, Scope] = {
         lambda one: one["backend"] == "paillier" and one["key_holders"] > 1,
         "{backend} paillier and at least 2 {key_holders}",
     ),
+    "check": Scope(
+        ("backend",),
+        lambda one: one["backend"] == "sharing" or one["check"] == "none",
+        "{backend} sharing: clients prove it on shares",
+    ),
+    "norm_bound": Scope(("check",), lambda one: one["check"] == "norm", "{check} norm"),
     "alpha": Scope(("partition",), lambda one: one["partition"] == "dirichlet", "{partition} dirichlet"),
     "attack": Scope(
         ("malicious",),
@@ -62,7 +74,7 @@ SCOPES: Mapping[str, Scope] = {
     ),
 }
 # Those of them that would be a promise not kept if they were left without effect.
-_NEVER_IDLE = ("key_holders", "threshold", "minimum", "offline_key_holders")
+_NEVER_IDLE = ("key_holders", "threshold", "minimum", "offline_key_holders", "check", "norm_bound")
 
 
 def why_idle(name: str, settings: Mapping[str, Any], called: Callable[[str], str] = str) -> str | None:
@@ -87,6 +99,8 @@ class TrainingConfig:
       rounded up or down at random where it is no whole number.
     * ``partition``: ``dirichlet`` with concentration ``alpha`` > 0, or ``iid``.
     * ``malicious``: how many clients mount ``attack``.
+    * ``check`` (sharing): ``norm``, or ``none``: whether clients prove that their updates, scaled by weight /
+      largest weight as in the sum, are no longer than ``norm_bound`` > 0.
     * ``threshold``: the least number of clients in a sum, as a fraction or a count; None: the backend's own.
       With Paillier that is ``minimum``, and ``threshold`` how many of several key holders open a sum; None:
       the least majority.
@@ -106,6 +120,8 @@ class TrainingConfig:
     alpha: float = 0.5
     malicious: int = 0
     attack: str = "wrong-length"
+    check: str = "none"
+    norm_bound: float = NORM_BOUND
     threshold: float | None = None
     aggregators: int = 2
     key_bits: int = 3072
@@ -120,6 +136,7 @@ class TrainingConfig:
         _one_of("backend", self.backend, BACKENDS)
         _one_of("partition", self.partition, PARTITIONS)
         _one_of("attack", self.attack, ATTACKS)
+        _one_of("check", self.check, CHECKS)
         _at_least("clients", self.clients, 2)
         _at_least("rounds", self.rounds, 1)
         _at_least("seed", self.seed, 0)
@@ -131,6 +148,8 @@ class TrainingConfig:
             raise LocalError("fraction", self.fraction, "must be above 0 and at most 1")
         if not 0 <= self.dropout < 1:
             raise LocalError("dropout", self.dropout, "must be at least 0 and below 1")
+        if not 0 < self.norm_bound < math.inf:
+            raise LocalError("norm_bound", self.norm_bound, "must be a finite number above 0")
         if not self.alpha > 0:
             raise LocalError("alpha", self.alpha, "must be above 0")
         if self.malicious > self.clients:
@@ -146,6 +165,11 @@ class TrainingConfig:
         if self.key_holders > 1 and isinstance(self.threshold, float):
             bound = f"must be a whole number: so many of the {self.key_holders} key holders open a sum"
             raise LocalError("threshold", self.threshold, bound)
+
+    @property
+    def refuses_attackers(self) -> bool:
+        """Whether what malicious clients send is kept out of the sum."""
+        return self.attack in MALFORMED or self.check == "norm"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -18,7 +18,9 @@ from fl.config import TrainingConfig
 from mpc.cost import LinkCost
 from mpc.party import SESSION_BYTES, Role
 from secagg.backend import Backend
+from secagg.checks import Check, NormBound
 from secagg.cohort import KEY_BYTES, Cohort
+from secagg.encoding import FixedPoint
 from secagg.paillier import Paillier, ThresholdPaillier
 from secagg.plain import InsecurePlain
 
@@ -66,6 +68,15 @@ CONTENT = {
     ("sharing", "sum-share", Role.AGGREGATOR, Role.SERVER): "the sum of the shares that count",
     ("plain", "plain-input", Role.CLIENT, Role.SERVER): "its vector, in clear",
 }
+# Where clients prove what the checks claim, in place of that.
+PROVED = {
+    "shared-input": (
+        "one share of its vector and of a proof for each aggregator, sealed to it; all but one are seeds"
+    ),
+    "relay-share": "what a client has sealed to it; a challenge to the proof",
+    "verdict": "whether that share is well-formed; its part of the proof's verification",
+    "decide": "whether that client counts; all parts of the verification",
+}
 
 
 def describe(backend: str, *, clients: int, length: int, bits: int, **options: Any) -> dict[str, Any]:
@@ -73,10 +84,12 @@ def describe(backend: str, *, clients: int, length: int, bits: int, **options: A
 
     ``options``: other fields of ``TrainingConfig`` that the backend is made from.
     """
-    made = make_backend(TrainingConfig(backend=backend, clients=clients, **options))
+    config = TrainingConfig(backend=backend, clients=clients, bits=bits, **options)
+    made, checks = make_backend(config), _checks(config, length)
     cohort = _cohort(made, clients, length, bits)
-    cost = made.cost(cohort)
+    cost = made.cost(cohort, checks)
     upload = cost.sent_by_each(Role.CLIENT, clients)
+    unproved = made.cost(cohort).sent_by_each(Role.CLIENT, clients)
     plain = InsecurePlain().cost(cohort).sent_by_each(Role.CLIENT, clients)
     return {
         "format": FORMAT,
@@ -99,12 +112,14 @@ def describe(backend: str, *, clients: int, length: int, bits: int, **options: A
             }
             for role, facts in made.leakage.learns.items()
         ],
-        "messages": [_message(made.name, link) for link in cost.links],
+        "messages": [_message(made.name, link, proved=bool(checks)) for link in cost.links],
+        "checks": [check.name for check in checks],
         "key_holders": _key_holders(made),
         "assumption": made.leakage.assumption,
         "source": made.leakage.source,
         "rounds": cost.rounds,
         "upload_bytes_per_client": upload,
+        "proof_bytes_per_client": upload - unproved,
         "download_bytes_per_client": cost.received_by_each(Role.CLIENT, clients),
         "total_bytes": sum(link.messages * link.size for link in cost.links),
         "upload_expansion": upload / plain,
@@ -137,7 +152,7 @@ def show(description: dict[str, Any], *, as_json: bool) -> None:
         f"{_bytes(description['total_bytes'])} in a round."
     )
     source = f"Source: {description['source']}."
-    for line in (assumption, cost, *_sparser(description), source):
+    for line in (assumption, cost, *_proof(description), *_sparser(description), source):
         console.print(line + "\n", markup=False, highlight=False)
 
 
@@ -146,6 +161,16 @@ def _openers(description: dict[str, Any]) -> str:
     if holders is None or holders["all"] == 1:
         return ""
     return f" Any {holders['needed']} of {holders['all']} key holders open it."
+
+
+def _proof(description: dict[str, Any]) -> list[str]:
+    if not description["checks"]:
+        return []
+    added, upload = description["proof_bytes_per_client"], description["upload_bytes_per_client"]
+    return [
+        f"Check: {', '.join(description['checks'])}. Of what a client sends, {_bytes(added)} are the proof: "
+        f"{added / (upload - added):.1%} more than without."
+    ]
 
 
 def _sparser(description: dict[str, Any]) -> list[str]:
@@ -191,15 +216,24 @@ def _messages(description: dict[str, Any]) -> Table:
     return messages
 
 
-def _message(backend: str, link: LinkCost) -> dict[str, Any]:
+def _message(backend: str, link: LinkCost, *, proved: bool) -> dict[str, Any]:
+    plain = CONTENT[backend, link.phase, link.sender, link.receiver]
     return {
         "phase": link.phase,
         "sender": link.sender.title,
         "receiver": link.receiver.title,
-        "content": CONTENT[backend, link.phase, link.sender, link.receiver],
+        "content": PROVED.get(link.phase, plain) if proved else plain,
         "count": link.messages,
         "bytes": link.size,
     }
+
+
+def _checks(config: TrainingConfig, length: int) -> list[Check]:
+    """Those of the configuration, for a vector whose last entry is a weight."""
+    if config.check == "none":
+        return []
+    plan = FixedPoint(config.clip, config.bits).plan((length - 1,), clients=config.clients)
+    return [NormBound(config.norm_bound, plan)]
 
 
 def _cohort(backend: Backend, clients: int, length: int, bits: int) -> Cohort:

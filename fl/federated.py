@@ -53,7 +53,7 @@ class FederatedLoop:
     * ``backend``, ``encoding``, ``checks``: of the secure sum.
     * ``metric_bounds``: which of the clients' metrics travel in it too, each cut to ±bound; ``{}`` for none.
     * ``fraction`` of the clients is sampled in each round, and ``dropout`` of these go silent in it.
-    * ``attack``: which clients send malformed messages, and how.
+    * ``attack``: which clients send malformed messages or boosted updates.
     * ``offline_key_holders``: so many never answer, drawn anew in each round; no more than the backend, a
       ``ThresholdPaillier``, can do without.
     * ``seed``: of sampling, dropouts, local training and rounding. Keys and masks come from the system.
@@ -229,8 +229,10 @@ class FederatedLoop:
         phase = self.backend.input_phase
         silent = {name: phase for name in setting.participants if name not in updates} | dict(setting.silent)
         inputs = {name: updates.get(name, nothing) for name in setting.participants}
+        max_weight = largest_weight(self.clients, self.max_weight)
         backend, tamper = self.backend, None
         if self.attack is not None:
+            inputs = {name: self.attack.input(name, one, max_weight) for name, one in inputs.items()}
             backend, tamper = self.attack.mount(backend, setting.participants, silent)
         try:
             return aggregate(
@@ -238,7 +240,7 @@ class FederatedLoop:
                 backend=backend,
                 encoding=self.encoding,
                 weights={name: one.weight for name, one in inputs.items()},
-                max_weight=largest_weight(self.clients, self.max_weight),
+                max_weight=max_weight,
                 metrics={name: one.metrics for name, one in inputs.items()},
                 metric_bounds=bounds,
                 checks=self.checks,

@@ -28,6 +28,7 @@ from fl.federated import FederatedLoop
 from fl.model import Weights, digits_network, initial_weights
 from mpc.errors import LocalError
 from secagg.backend import Backend
+from secagg.checks import NormBound
 from secagg.encoding import FixedPoint
 
 MIN_SAMPLES = 10  # of a client, where there are enough to go round
@@ -100,6 +101,7 @@ def _digits_loop(config: TrainingConfig, backend: Backend) -> FederatedLoop:
         weights=initial_weights(digits_network, initial),
         backend=backend,
         encoding=FixedPoint(config.clip, config.bits),
+        checks=[NormBound(config.norm_bound)] if config.check == "norm" else [],
         fraction=config.fraction,
         dropout=config.dropout,
         attack=Attack(config.attack, attackers) if attackers else None,

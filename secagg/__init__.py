@@ -4,7 +4,19 @@ from mpc.errors import AbortError, DecodeError, LocalError, PeerError
 from mpc.tape import SystemTape
 from secagg.aggregate import AggregateResult, Conditions, aggregate
 from secagg.backend import Backend
-from secagg.checks import ACCEPT, Abort, Accept, Check, Reject, Rejection, Verdict
+from secagg.checks import (
+    ACCEPT,
+    Abort,
+    Accept,
+    Check,
+    CosineClusters,
+    Direction,
+    MultiKrum,
+    NormBound,
+    Reject,
+    Rejection,
+    Verdict,
+)
 from secagg.cohort import Cohort
 from secagg.encoding import FixedPoint
 from secagg.identity import Identity, Roster, load_identity, save_identity
@@ -25,12 +37,16 @@ __all__ = [
     "Check",
     "Cohort",
     "Conditions",
+    "CosineClusters",
     "DecodeError",
+    "Direction",
     "FixedPoint",
     "Identity",
     "InsecurePlain",
     "LocalError",
     "Masking",
+    "MultiKrum",
+    "NormBound",
     "Paillier",
     "PeerError",
     "Reject",

@@ -39,7 +39,7 @@ class Aggregator(StateMachine):
     It gives away one sum, over at least ``cohort.threshold`` clients, all of whom it has counted, and
     nobody it has counted left out; and never a second one for the same cohort, which is what ``key``
     remembers: two sums over different clients would tell those clients apart. Where shares are proved, it
-    counts nobody whose proof it has not seen to hold.
+    counts nobody whose proof does not hold by the verifier shares that the server relays.
     """
 
     result: None = None

@@ -61,6 +61,16 @@ Train = Callable[..., Iterator[Event]]
         ("--threshold 21", ["--threshold", "20 clients"]),
         ("--threshold nan", ["--threshold", "nan"]),
         ("--threshold many", ["--threshold", "many"]),
+        ("--check norm", ["--check", "--backend sharing", "--backend masking"]),
+        ("--backend paillier --check norm", ["--check", "--backend sharing", "--backend paillier"]),
+        ("--backend sharing --check direction", ["--check", "none", "norm"]),
+        ("--backend sharing --norm-bound 3", ["--norm-bound", "--check norm", "--check none"]),
+        ("--backend sharing --check norm --norm-bound 0", ["--norm-bound", "above 0"]),
+        ("--backend sharing --check norm --norm-bound nan", ["--norm-bound", "finite"]),
+        (
+            "--backend sharing --check norm --malicious 5 --attack boosted",
+            ["--malicious", "at most 13 of", "threshold is 14"],
+        ),
         ("--backend sharing --aggregators 1", ["--aggregators", "at least 2"]),
         ("--backend paillier --key-bits 1000", ["--key-bits", "2048, 3072, 4096"]),
         ("--backend homomorphic", ["--backend", "masking", "paillier", "sharing", "plain"]),
@@ -102,7 +112,7 @@ def test_options_reach_the_training(
     options = (
         "--backend sharing --clients 9 --rounds 1 --fraction 0.9 --dropout 0.2 --partition dirichlet "
         "--alpha 2 --malicious 1 --attack out-of-range --threshold 4 --aggregators 3 --clip 0.5 "
-        "--bits 12 --seed 7"
+        "--bits 12 --seed 7 --check norm --norm-bound 2.5"
     )
     assert cli("train", *options.split(), "--checkpoint", str(state)).exit_code == 0
     expected = TrainingConfig(
@@ -119,6 +129,8 @@ def test_options_reach_the_training(
         clip=0.5,
         bits=12,
         seed=7,
+        check="norm",
+        norm_bound=2.5,
     )
     assert asked.pop() == (expected, {"checkpoint": state, "resume": False})
     assert cli("train").exit_code == 0

@@ -30,6 +30,10 @@ def config_of(**options: Any) -> TrainingConfig:
         ("dropout", 1.0),
         ("dropout", -0.1),
         ("alpha", 0.0),
+        ("check", "hope"),
+        ("norm_bound", 0.0),
+        ("norm_bound", -1.0),
+        ("norm_bound", float("inf")),
         ("malicious", -1),
         ("malicious", 2.5),
         ("malicious", 7),
@@ -64,6 +68,8 @@ def test_configurations_name_what_is_wrong(field: str, value: Any) -> None:
             "offline_key_holders is 1: needs .* 2 key_holders",
         ),
         ({"backend": "paillier", "key_holders": 3, "threshold": 0.7}, "threshold is 0.7: .* whole number"),
+        ({"backend": "masking", "check": "norm"}, "check is 'norm': needs backend sharing: clients prove it"),
+        ({"backend": "sharing", "norm_bound": 3.0}, "norm_bound is 3.0: needs check norm; here .* none"),
     ],
 )
 def test_what_would_be_a_promise_not_kept_is_refused(options: dict[str, Any], text: str) -> None:
@@ -73,13 +79,13 @@ def test_what_would_be_a_promise_not_kept_is_refused(options: dict[str, Any], te
 
 def test_every_scope_is_of_fields_and_holds_somewhere() -> None:
     names = set(asdict(config_of()))
-    fitting = {"sharing": {}, "paillier": {"key_holders": 3, "malicious": 1}}
+    fitting = {"sharing": {"check": "norm"}, "paillier": {"key_holders": 3, "malicious": 1}}
     settings = [asdict(config_of(backend=name, **options)) for name, options in fitting.items()]
     for name, scope in SCOPES.items():
         assert {name, *scope.of} <= names
         assert any(why_idle(name, one) is None for one in settings)
     idle = asdict(config_of(partition="iid"))
-    assert {name for name in names if why_idle(name, idle)} == SCOPES.keys() - {"threshold"}
+    assert {name for name in names if why_idle(name, idle)} == SCOPES.keys() - {"threshold", "check"}
 
 
 def test_the_fingerprint_covers_all_but_the_number_of_rounds() -> None:
@@ -103,9 +109,14 @@ def test_the_fingerprint_covers_all_but_the_number_of_rounds() -> None:
         "seed": 9,
     }
     of_key_holders: dict[str, Any] = {"minimum": 0.7, "key_holders": 4, "offline_key_holders": 1}
-    assert changes.keys() | of_key_holders.keys() == asdict(base).keys() - {"rounds"}
+    of_checks: dict[str, Any] = {"check": "none", "norm_bound": 3.0}
+    proved = config_of(backend="sharing", check="norm")
+    fields = changes.keys() | of_key_holders.keys() | of_checks.keys()
+    assert fields == asdict(base).keys() - {"rounds"}
     prints = {config_of(**{name: value}).fingerprint() for name, value in changes.items()}
     for name, value in of_key_holders.items():
         prints.add(replace(shared, **{name: value}).fingerprint())
-    prints |= {base.fingerprint(), shared.fingerprint()}
-    assert len(prints) == len(changes) + len(of_key_holders) + 2
+    for name, value in of_checks.items():
+        prints.add(replace(proved, **{name: value}).fingerprint())
+    prints |= {base.fingerprint(), shared.fingerprint(), proved.fingerprint()}
+    assert len(prints) == len(changes) + len(of_key_holders) + len(of_checks) + 3

@@ -11,12 +11,13 @@ from click.testing import Result
 
 from fl.backends import make_backend
 from fl.config import BACKENDS, TrainingConfig
-from fl.explain import CONTENT, describe
+from fl.explain import CONTENT, PROVED, describe
 from mpc.party import Role
 
 KINDS: list[dict[str, Any]] = [
     *({"backend": name} for name in BACKENDS),
     {"backend": "paillier", "key_holders": 5},
+    {"backend": "sharing", "check": "norm"},
 ]
 
 
@@ -66,6 +67,28 @@ def test_explain_has_a_word_for_every_message_and_no_other() -> None:
     assert set(CONTENT) == sent
 
 
+def test_explain_says_what_a_check_adds(cli: Callable[..., Result]) -> None:
+    words = ["explain", "sharing", "--length", "1000", "--clients", "9"]
+    plain, proved = (
+        json.loads(cli(*words, *more, "--json").stdout) for more in ((), ("--check", "norm", "--bits", "16"))
+    )
+    assert (plain["checks"], proved["checks"]) == ([], ["norm"])
+    assert plain["proof_bytes_per_client"] == 0
+    added = proved["upload_bytes_per_client"] - plain["upload_bytes_per_client"]
+    assert proved["proof_bytes_per_client"] == added > 0
+    changed = {
+        one["phase"]
+        for one, other in zip(plain["messages"], proved["messages"], strict=True)
+        if one["content"] != other["content"]
+    }
+    assert changed == set(PROVED)
+    tighter = json.loads(cli(*words, "--check", "norm", "--norm-bound", "0.1", "--json").stdout)
+    assert 0 < tighter["proof_bytes_per_client"] < added
+    text = " ".join(cli(*words, "--check", "norm").stdout.split())
+    assert f"are the proof: {added / plain['upload_bytes_per_client']:.1%} more than without" in text
+    assert "are the proof" not in cli(*words).stdout
+
+
 def test_explain_counts_key_holders_and_says_how_many_open_a_sum(cli: Callable[..., Result]) -> None:
     words = [
         "explain",
@@ -98,6 +121,9 @@ def test_explain_counts_key_holders_and_says_how_many_open_a_sum(cli: Callable[.
         ("masking --key-holders 3", ["--key-holders needs backend paillier", "backend masking"]),
         ("paillier --threshold 3", ["--threshold needs at least 2 --key-holders", "--minimum"]),
         ("sharing --minimum 3", ["--minimum needs backend paillier", "--threshold"]),
+        ("masking --check norm", ["--check needs backend sharing", "backend masking"]),
+        ("sharing --norm-bound 3", ["--norm-bound needs --check norm", "--check none"]),
+        ("sharing --check norm --norm-bound 1e9", ["--norm-bound is 1000000000.0", "steps"]),
         ("paillier --key-holders 3 --threshold 4", ["--threshold is 4", "half of 3"]),
     ],
 )

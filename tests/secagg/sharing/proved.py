@@ -17,6 +17,7 @@ from secagg.encoding import FixedPoint, Plan
 from secagg.sharing import AggregatorKey, SecretSharing
 from secagg.sharing.client import SharingClient
 from secagg.sharing.scheme import ProvedShares, _nonce
+from tests import conftest as suites
 from tests.mpc.flp.cheater import Cheater, Setting
 from tests.mpc.flp.strategies import Strategy
 
@@ -142,3 +143,25 @@ def plan_of(**changes: Any) -> Plan:
     """A plan that is like the others but for ``changes``."""
     given = {"sizes": (7, 5), "max_weight": MAX_WEIGHT, "metrics": dict(PLAN.metrics), **changes}
     return FixedPoint(1.0, given.pop("bits", BITS)).plan(given.pop("sizes"), clients=40, **given)
+
+
+REFUSED = "its proof is refused: "
+
+
+def play(
+    made: SecretSharing, vectors: Sequence[Integers], checks: Sequence[Check] = (NORM,), **options: Any
+) -> Any:
+    """A round, with the norm bound unless other checks are given: see ``play`` of the suites."""
+    return suites.play(made, vectors, bits=BITS, checks=list(checks), **options)
+
+
+def require_refused(outcome: Any, expected: dict[int, tuple[str, str]]) -> None:
+    """Exactly these, by check and beginning of the reason; the sum is of all others."""
+    outcome.require_exact()
+    assert set(outcome.rejected) == set(expected)
+    everybody = set(range(outcome.cohort.size))
+    assert set(outcome.survivors) == everybody - set(expected)
+    for index, (check, reason) in expected.items():
+        assert outcome.rejected[index].check == check
+        assert outcome.rejected[index].reason.startswith(reason), outcome.rejected[index].reason
+    assert outcome.transcript.refusals == []  # so all aggregators agree with the server
