@@ -159,6 +159,8 @@ class ThresholdPaillier(PackedBackend[SharedKeyPublic]):
         self.threshold = key_holders // 2 + 1 if threshold is None else threshold
         require_sizes(self.key_holders, self.threshold, "key_holders")
         _require_kinds(("public", public, SharedKeyPublic))
+        if keys is not None and not isinstance(keys, Sequence):
+            raise LocalError("keys", type(keys).__name__, "must be a sequence: the keys of all key holders")
         self._keys = None if keys is None else tuple(keys)
         for place, one in enumerate(self._keys or ()):
             _require_kinds((f"keys[{place}]", one, KeyShareKeys))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from gmpy2 import mpz
@@ -19,7 +20,7 @@ from secagg.paillier.messages import Lifts
 from secagg.paillier.private import PrivateKey, generate
 from secagg.paillier.public import PublicKey
 from secagg.paillier.sharedkey import KeyShare, SharedKey, deal
-from secagg.roundlog import RoundLog
+from secagg.roundlog import RoundLog, log_or_new
 from secagg.sealed import check_public
 
 KEY_VERSION, SHARED_KEY_VERSION = 1, 2
@@ -97,15 +98,15 @@ class OpeningKeys(ABC):
     """A key holder's private keys, ``link`` among them, with the ``log`` of their use.
 
     They last over rounds: a link key is bound to each round when it is used, and of each round one sum
-    is opened. Cannot be pickled; only ``export_secret`` writes them out.
+    is opened. Cannot be pickled; ``export_secret`` alone writes them out, ``secagg.keyfile`` with the log.
     """
 
     def __init__(self, link: bytes, log: RoundLog | None) -> None:
-        """``link``: an X25519 private key, 32 bytes, or ``LocalError``."""
+        """``link``: an X25519 private key, 32 bytes. ``log``: a new one if None. Or ``LocalError``."""
         if len(link) != KEY_BYTES:
             raise LocalError("len(link)", len(link), f"an X25519 key has {KEY_BYTES} bytes")
         self.link = link
-        self.log = RoundLog() if log is None else log
+        self.log = log_or_new(log)
 
     @property
     def link_public(self) -> bytes:
@@ -120,6 +121,9 @@ class OpeningKeys(ABC):
     @abstractmethod
     def answer(self, remainders: Sequence[mpz], context: bytes, tape: RandomTape) -> bytes:
         """The encoded answer to a request, with its proof, bound to ``context``."""
+
+    def __reduce__(self) -> NoReturn:
+        raise LocalError("key holder's keys", "<secret>", "cannot be pickled or copied: see export_secret")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(bits={self.encryption_key.bits}, <secret>)"

@@ -11,7 +11,7 @@ from mpc.errors import DecodeError, LocalError
 from mpc.prg import Usage, derive_key
 from mpc.tape import RandomTape
 from mpc.wire import Reader, Writer
-from secagg.roundlog import RoundLog
+from secagg.roundlog import RoundLog, log_or_new
 from secagg.sealed import KEY_BYTES, BoxKey, check_public
 
 KEY_VERSION = 1
@@ -52,8 +52,8 @@ class AggregatorKey:
 
     Two keys, so that neither purpose can be played against the other. They last over rounds: what makes
     each box and each link a round's own is the context of the derivation. With them goes the ``log`` of
-    the rounds that they have given a sum share of. Cannot be pickled; only :meth:`export_secret` writes
-    them out.
+    the rounds that they have given a sum share of. Cannot be pickled; :meth:`export_secret` alone writes
+    them out, and ``secagg.keyfile`` with the log.
     """
 
     def __init__(self, sealing: bytes, link: bytes, log: RoundLog | None = None) -> None:
@@ -65,7 +65,7 @@ class AggregatorKey:
                 raise LocalError(argument, len(private), f"an X25519 key has {KEY_BYTES} bytes")
         self._sealing = sealing
         self.link = link
-        self.log = RoundLog() if log is None else log
+        self.log = log_or_new(log)
 
     @classmethod
     def generate(cls, tape: RandomTape) -> AggregatorKey:

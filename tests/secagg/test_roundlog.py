@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from secagg.roundlog import RoundLog
+import pytest
+
+from mpc.errors import DecodeError, LocalError
+from secagg.roundlog import RoundLog, decode_entry, encode_entry
 
 
 def test_a_round_is_entered_once() -> None:
@@ -26,3 +29,49 @@ def test_of_many_threads_one_enters() -> None:
     with ThreadPoolExecutor(8) as pool:
         for round in range(50):
             assert sum(pool.map(lambda _, r=round: log.enter(bytes(16), r), range(8))) == 1
+
+
+ENTRIES = ((bytes(16), 0), (bytes(range(16)), 2**32 - 1))
+ENCODED = RoundLog(ENTRIES).encode()
+
+
+def test_a_log_survives_its_encoding() -> None:
+    count = (2).to_bytes(4, "little")
+    assert b"\1" + count + bytes(20) + bytes(range(16)) + b"\xff" * 4 == ENCODED
+    assert RoundLog.decode(ENCODED).entries() == ENTRIES
+    assert RoundLog.decode(memoryview(RoundLog().encode())).entries() == ()
+    assert RoundLog.decode(bytes.fromhex(ENCODED.hex())).encode() == ENCODED
+    assert [decode_entry(encode_entry(entry)) for entry in ENTRIES] == list(ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "ends after"),
+        (b"\2" + ENCODED[1:], "round log of version 2, where 1 is known"),
+        (ENCODED[:-1], "ends after"),
+        (ENCODED + b"\0", "1 bytes after the end"),
+        (b"\1\2\0\0\0" + 2 * ENCODED[5:25], "a round stands twice"),
+        (b"\1" + b"\xff" * 4, "ends after"),
+    ],
+)
+def test_what_is_no_log_does_not_decode(data: bytes, fault: str) -> None:
+    with pytest.raises(DecodeError, match=fault):
+        RoundLog.decode(data)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *(None, (bytes(16),), bytes(2)),
+        *((bytes(15), 0), ("a" * 16, 0)),
+        *((bytes(16), -1), (bytes(16), 2**32), (bytes(16), True), (bytes(16), 1.0)),
+    ],
+)
+def test_entries_that_no_round_has(entry: object) -> None:
+    with pytest.raises(LocalError, match=r"^entries is"):
+        RoundLog([entry])  # type: ignore[list-item]
+
+
+def test_pairs_from_json_will_do() -> None:
+    assert RoundLog([[bytes.fromhex("00" * 16), 3]]).entries() == ((bytes(16), 3),)  # type: ignore[list-item]

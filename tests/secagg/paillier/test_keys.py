@@ -9,7 +9,14 @@ import pytest
 
 from mpc.errors import DecodeError, LocalError
 from mpc.tape import SeededTape
-from secagg.paillier import KeyHolderKeys, KeyHolderPublic, KeyShareKeys, SharedKeyPublic, deal_keys
+from secagg.paillier import (
+    KeyHolderKeys,
+    KeyHolderPublic,
+    KeyShareKeys,
+    SharedKeyPublic,
+    ThresholdPaillier,
+    deal_keys,
+)
 from secagg.paillier.keys import OpeningKeys
 from secagg.roundlog import RoundLog
 
@@ -172,3 +179,16 @@ def test_the_log_goes_with_the_keys() -> None:
     own = KeyShareKeys.import_secret(SHARE, log=log, allow_insecure_bits=True)
     assert own.log is log
     assert SHARES[1].log.entries() == ()
+
+
+@pytest.mark.parametrize("log", [[], ((bytes(16), 0),), b"log"])
+def test_a_log_that_is_none(log: object) -> None:
+    with pytest.raises(LocalError, match=f"log is '{type(log).__name__}': must be a RoundLog"):
+        KeyHolderKeys(KEYS.encryption, KEYS.link, log)  # type: ignore[arg-type]
+
+
+def test_one_share_where_all_key_holders_keys_are_due() -> None:
+    for given in (SHARES[1], iter(SHARES), SHARED):
+        with pytest.raises(LocalError, match=f"^keys is '{type(given).__name__}': must be a sequence"):
+            ThresholdPaillier(keys=given, insecure_key_bits=256)  # type: ignore[arg-type]
+    assert ThresholdPaillier(keys=list(SHARES), insecure_key_bits=256).public == SHARED

@@ -185,3 +185,5 @@ def test_the_log_goes_with_the_key() -> None:
     key = AggregatorKey.import_secret(KEYS[0].export_secret(), log)
     assert key.log is log
     assert KEYS[0].log is not KEYS[1].log
+    with pytest.raises(LocalError, match="log is 'tuple': must be a RoundLog"):
+        AggregatorKey.import_secret(KEYS[0].export_secret(), log.entries())  # type: ignore[arg-type]
