@@ -134,6 +134,12 @@ class Durable(Generic[R]):
     def result(self) -> R | None:
         return self._party.result
 
+    @property
+    def declined(self) -> str | None:
+        """Why the party takes no part, of its own accord; None if it does."""
+        declined: str | None = getattr(self._party, "declined", None)
+        return declined
+
     def start(self) -> list[Message]:
         """What it sends before it has heard anything; after a crash, all that is not confirmed."""
         if not self._begun or self._ended or self._journal.closed:
