@@ -16,6 +16,7 @@ from mpc.flp.field64 import Field64
 from mpc.flp.fields import Vector
 from mpc.flp.messages import HelperShare, InputShare, LeaderShare, PublicShare
 from mpc.flp.proof import ProofError
+from mpc.flp.vdaf import NONCE_BYTES
 from mpc.tape import SeededTape
 from tests.mpc.flp.cheater import Attempt, Cheater, Setting, honest, output, setting
 from tests.mpc.flp.contribution_oracle import holds, scaled
@@ -72,6 +73,29 @@ def test_no_lie_is_accepted(strategy: Strategy, aligned: bool) -> None:
 @pytest.mark.parametrize(("strategy", "aligned"), STRATEGIES)
 def test_no_lie_is_accepted_in_ten_thousand_tries(strategy: Strategy, aligned: bool) -> None:
     try_all(strategy, aligned, 10_000)
+
+
+def replay_all(theirs: str, tries: int) -> None:
+    """True reports, shown as those of another round or of another client."""
+    for index, (given, vendor, _) in enumerate(cases(False, tries)):
+        report = Report(vendor, honest(given, vendor, given.honest), SeededTape(b"replayed %d" % index))
+        if theirs == "round":
+            ctx = b"round %d" % index
+        else:
+            ctx, report.nonce = CTX, SeededTape(b"another client %d" % index).read(NONCE_BYTES)
+        with pytest.raises(ProofError):
+            report.verify(ctx, [SeededTape(b"challenge %d" % index).read(vendor.xof.seed_bytes)] * 2)
+
+
+@pytest.mark.parametrize("theirs", ["round", "client"])
+def test_no_report_is_accepted_as_another(theirs: str) -> None:
+    replay_all(theirs, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theirs", ["round", "client"])
+def test_no_report_is_accepted_as_another_in_ten_thousand_tries(theirs: str) -> None:
+    replay_all(theirs, 10_000)
 
 
 @pytest.mark.parametrize("aligned", [False, True])
