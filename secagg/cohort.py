@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeGuard
 
 from mpc.errors import LocalError
 from mpc.party import SESSION_BYTES
@@ -157,8 +158,13 @@ def _exact(argument: str, value: bytes, size: int) -> None:
         raise LocalError(argument, value, f"must be {size} bytes")
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is an int, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _between(argument: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    if not is_whole(value) or not low <= value <= high:
         raise LocalError(argument, value, f"must be a whole number from {low} to {high}")
 
 

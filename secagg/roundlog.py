@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from mpc.errors import DecodeError, LocalError
 from mpc.party import SESSION_BYTES
 from mpc.wire import Reader, Writer
+from secagg.cohort import is_whole
 
 if TYPE_CHECKING:
     from secagg.journal import Journal
@@ -125,6 +126,6 @@ def _checked(entry: Entry) -> Entry:
     session, round = entry
     if not isinstance(session, bytes) or len(session) != SESSION_BYTES:
         raise LocalError("entries", session, f"a session has {SESSION_BYTES} bytes")
-    if isinstance(round, bool) or not isinstance(round, int) or not 0 <= round <= MAX_ROUND:
+    if not is_whole(round) or not 0 <= round <= MAX_ROUND:
         raise LocalError("entries", round, "a round is a whole number from 0 to 2^32 - 1")
     return session, round

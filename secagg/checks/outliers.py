@@ -17,7 +17,7 @@ from mpc.errors import LocalError
 from mpc.flp.contribution import Claims
 from secagg.checks.base import Abort, Reject, Verdict
 from secagg.checks.shares import ShareCheck
-from secagg.cohort import Cohort
+from secagg.cohort import Cohort, is_whole
 from secagg.encoding import Plan
 
 Gram = NDArray[np.float64]
@@ -199,7 +199,6 @@ def _is_number(value: object) -> bool:
 
 
 def _whole(argument: str, value: object, least: int, most: int | None = None) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
+    if not is_whole(value) or value < least or (most is not None and value > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise LocalError(argument, value, f"must be a whole number {limits}")

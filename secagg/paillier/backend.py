@@ -9,7 +9,7 @@ from mpc.errors import LocalError
 from mpc.leakage import Leakage
 from mpc.party import PartyId, Role, Saveable
 from mpc.tape import RandomTape, SystemTape
-from secagg.cohort import Cohort
+from secagg.cohort import Cohort, is_whole
 from secagg.link import LinkedParty
 from secagg.paillier.base import PackedBackend
 from secagg.paillier.fixedbase import TABLE_BYTES
@@ -205,7 +205,7 @@ class ThresholdPaillier(PackedBackend[SharedKeyPublic]):
 
     def _one(self, cohort: Cohort, index: int, keys: KeyShareKeys, tape: RandomTape) -> LinkedParty[object]:
         _require_kinds(("keys", keys, KeyShareKeys))
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < self.key_holders:
+        if not is_whole(index) or not 0 <= index < self.key_holders:
             raise LocalError("index", index, f"must be from 0 to {self.key_holders - 1}")
         public = self._pinned()
         if (keys.share.shared, keys.share.index, keys.link_public) != (

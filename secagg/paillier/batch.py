@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import gmpy2
 from gmpy2 import mpz
 
-from mpc.errors import DecodeError
 from mpc.prg import Keystream, Usage, derive_key, tag
+from secagg.paillier.numbers import encode_numbers
 from secagg.paillier.parallel import spread
 
 COEFFICIENT_BYTES = 16  # a wrong batch passes with chance 2^-128
@@ -78,28 +77,3 @@ def _buckets(pairs: Sequence[tuple[mpz, int]], modulus: mpz) -> mpz:
 def _digit_bits(count: int) -> int:
     """The width of digits that takes the fewest multiplications for ``count`` bases."""
     return min(range(1, 17), key=lambda width: -(-_COEFFICIENT_BITS // width) * (count + (2 << width)))
-
-
-def require_units(numbers: Sequence[mpz], n: mpz, name: str) -> None:
-    """``DecodeError``, naming the first offender, unless all are units modulo n, in (0, n)."""
-    product = mpz(1)
-    for index, number in enumerate(numbers):
-        if not 0 < number < n:
-            raise DecodeError(f"{name} {index} is not in (0, n)")
-        product = product * number % n
-    # A product is a unit exactly when each factor is one.
-    if gmpy2.gcd(product, n) != 1:
-        culprit = next(i for i, number in enumerate(numbers) if gmpy2.gcd(number, n) != 1)
-        raise DecodeError(f"{name} {culprit} has a factor in common with n")
-
-
-def encode_numbers(numbers: Sequence[mpz], width: int) -> bytes:
-    """Each number in ``width`` bytes, little-endian; they must fit."""
-    return b"".join(number.to_bytes(width, "little") for number in numbers)
-
-
-def decode_numbers(data: bytes | memoryview, width: int) -> list[mpz]:
-    """What :func:`encode_numbers` wrote; ``DecodeError`` unless it is a whole number of them."""
-    if len(data) % width:
-        raise DecodeError(f"{len(data)} bytes are no multiple of {width}")
-    return [mpz.from_bytes(bytes(data[at : at + width]), "little") for at in range(0, len(data), width)]

@@ -12,6 +12,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from mpc.errors import DecodeError, LocalError
+from secagg.cohort import is_whole
 
 VERSION = 1
 PUBLIC, SECRET, TEXTBOOK_PUBLIC, TEXTBOOK_SECRET = 1, 2, 3, 4  # kinds of encoded keys
@@ -38,11 +39,6 @@ def modulus_bits(
     if not is_whole(bits) or bits not in SECURITY:
         raise LocalError(names[0], bits, f"must be one of {', '.join(map(str, SECURITY))}")
     return bits
-
-
-def is_whole(value: object) -> bool:
-    """An int that is no bool."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def secret_fault(p: mpz, q: mpz) -> str:

@@ -12,6 +12,7 @@ from gmpy2 import mpz
 from numpy.typing import NDArray
 
 from secagg.paillier.modulus import Choices, Modulus, RunningProduct
+from secagg.paillier.numbers import decode_numbers, encode_numbers, first_non_unit
 from secagg.paillier.parallel import spread
 
 Digits = NDArray[np.uint64]
@@ -96,7 +97,9 @@ class LaneModulus(Modulus):
         together = mpz(1)
         for factor in self.leave(product[None], self._kernels.WIDTH):
             together = together * factor % self.value
-        return self._culprit(together, octets)
+        if gmpy2.gcd(together, self.value) == 1:
+            return None
+        return first_non_unit(decode_numbers(octets, self.row_bytes), self.value, self.value)
 
     def running_product(self) -> RunningProduct:
         return _LaneProduct(self)
@@ -115,8 +118,7 @@ class LaneModulus(Modulus):
         self._multiply_all(groups, self._one)
         words = np.empty((count, self._words), np.uint64)
         self._kernels.join(groups, words)
-        octets, width = words.tobytes(), self._words * _WORD_BYTES
-        numbers = [mpz.from_bytes(octets[at : at + width], "little") for at in range(0, len(octets), width)]
+        numbers = decode_numbers(words.tobytes(), self._words * _WORD_BYTES)
         # Less than N + 1 after a product with 1; only 0 is ever N.
         return [number if number < self.value else number - self.value for number in numbers]
 
@@ -128,7 +130,8 @@ class LaneModulus(Modulus):
         self._kernels.multiply_pairs(left, right, self._row, self._inverse, left)
 
     def _words_of(self, numbers: Sequence[mpz]) -> Digits:
-        octets = bytearray().join(number.to_bytes(self._words * _WORD_BYTES, "little") for number in numbers)
+        # Writable, as all other words are: a kernel is compiled for one kind of array.
+        octets = bytearray(encode_numbers(numbers, self._words * _WORD_BYTES))
         return np.frombuffer(octets, np.uint64).reshape(len(numbers), self._words)
 
     def row_words(self, octets: bytes | memoryview) -> Digits:

@@ -11,7 +11,7 @@ from mpc.errors import DecodeError
 from mpc.party import PartyId, Role
 from mpc.wire import Reader, Writer
 from secagg.checks.messages import CHECK_PHASE
-from secagg.paillier.batch import decode_numbers, encode_numbers, require_units
+from secagg.paillier.numbers import decode_numbers, encode_numbers, require_units
 from secagg.paillier.public import FINGERPRINT_BYTES, PublicKey
 
 INPUT = "encrypted-input"

@@ -15,6 +15,7 @@ import numpy as np
 from gmpy2 import mpz
 from numpy.typing import NDArray
 
+from secagg.paillier.numbers import decode_numbers, first_non_unit
 from secagg.paillier.parallel import spread
 
 Choices = NDArray[np.uint32]
@@ -57,22 +58,10 @@ class Modulus(ABC):
     @abstractmethod
     def running_product(self) -> RunningProduct: ...
 
-    def _culprit(self, product: mpz, octets: bytes | memoryview) -> int | None:
-        """The first number with a factor in common; a product is a unit exactly when each factor is one."""
-        if gmpy2.gcd(product, self.value) == 1:
-            return None
-        numbers = self.decode_row(octets)
-        return next(place for place, number in enumerate(numbers) if gmpy2.gcd(number, self.value) != 1)
-
     @property
     def row_bytes(self) -> int:
         """Bytes of a number in an encoded row: those of ``value``."""
         return int(self.value.bit_length() + 7) // 8
-
-    def decode_row(self, octets: bytes | memoryview) -> list[mpz]:
-        """The numbers of a row, which are little-endian."""
-        width = self.row_bytes
-        return [mpz.from_bytes(octets[at : at + width], "little") for at in range(0, len(octets), width)]
 
     def __repr__(self) -> str:  # the number itself may be a secret
         return f"{type(self).__name__}(bits={self.value.bit_length()})"
@@ -136,12 +125,7 @@ class GmpModulus(Modulus):
         return result
 
     def first_non_unit(self, octets: bytes | memoryview) -> int | None:
-        product = mpz(1)
-        for place, number in enumerate(self.decode_row(octets)):
-            if not 0 < number < self.value:
-                return place
-            product = product * number % self.value
-        return self._culprit(product, octets)
+        return first_non_unit(decode_numbers(octets, self.row_bytes), self.value, self.value)
 
     def running_product(self) -> RunningProduct:
         return _GmpProduct(self)
@@ -153,7 +137,7 @@ class _GmpProduct(RunningProduct):
         self._numbers: list[mpz] = []
 
     def multiply(self, octets: bytes | memoryview) -> None:
-        row = self._modulus.decode_row(octets)
+        row = decode_numbers(octets, self._modulus.row_bytes)
         if not self._numbers:
             self._numbers = row
             return

@@ -20,15 +20,8 @@ from mpc.errors import DecodeError, LocalError
 from mpc.prg import Usage, derive_key, equal, tag
 from mpc.tape import RandomTape
 from mpc.wire import Reader
-from secagg.paillier.batch import (
-    batch_digest,
-    coefficients,
-    decode_numbers,
-    encode_numbers,
-    product_of_powers,
-    require_units,
-)
-from secagg.paillier.modulus import modulus_of
+from secagg.paillier.batch import batch_digest, coefficients, product_of_powers
+from secagg.paillier.numbers import decode_numbers, encode_numbers, require_units
 from secagg.paillier.sharedkey import KeyShare, SharedKey, lagrange
 
 CHALLENGE_BYTES = 16
@@ -158,9 +151,8 @@ def open_sums(
     if malformed:
         raise WrongRoots(malformed)
     public, exponent = shared.public, 4 * shared.delta**2
-    modulo_n2 = modulus_of(public.n2)
-    lifted = modulo_n2.powers(_combined(shared, chosen), public.n, public=True)
-    raised = modulo_n2.powers(ciphertexts, mpz(exponent), public=True)
+    lifted = public.modulus.powers(_combined(shared, chosen), public.n, public=True)
+    raised = public.modulus.powers(ciphertexts, mpz(exponent), public=True)
     # Modulo n these are w^n and u^(4Δ²). n-th powers permute the units there: only the right w passes.
     if any((c - power) % public.n for c, power in zip(raised, lifted, strict=True)):
         remainders = [c % public.n for c in ciphertexts]

@@ -11,7 +11,7 @@ from gmpy2 import mpz
 
 from mpc.errors import LocalError
 from mpc.tape import RandomTape
-from secagg.paillier.keyformat import is_whole
+from secagg.cohort import is_whole
 
 if TYPE_CHECKING:
     from secagg.paillier.public import PublicKey

@@ -27,6 +27,7 @@ from secagg.paillier.keyformat import (
     textbook_secret_fault,
 )
 from secagg.paillier.modulus import modulus_of
+from secagg.paillier.numbers import random_unit
 from secagg.paillier.public import PublicKey
 
 # GMP runs a Baillie–PSW test, then this number less 24 of Miller–Rabin rounds: sixteen, where FIPS 186-5
@@ -136,9 +137,7 @@ def generate(bits: int = DEFAULT_BITS, *, tape: RandomTape, insecure_bits: int |
     while secret_fault(p, q):
         q = _prime(half, tape)
     n = p * q
-    y = mpz(tape.below(int(n)))
-    while gmpy2.gcd(y, n) != 1:
-        y = mpz(tape.below(int(n)))
+    y = random_unit(n, tape)
     return PrivateKey(p, q, gmpy2.powmod(-y * y, n, n * n))
 
 

@@ -42,6 +42,7 @@ from secagg.paillier.keyformat import (
     public_fault,
 )
 from secagg.paillier.modulus import Modulus, modulus_of
+from secagg.paillier.numbers import decode_numbers, encode_numbers, first_non_unit, random_unit
 from secagg.paillier.prepared import Prepared
 
 FINGERPRINT_BYTES = 32  # SHA-256
@@ -155,20 +156,15 @@ class PublicKey:
 
     def validate_ciphertexts(self, ciphertexts: Sequence[mpz]) -> None:
         """:meth:`validate_ciphertext` for all at once, by one gcd of a product; the error names the first."""
-        product = mpz(1)
-        for index, ciphertext in enumerate(ciphertexts):
-            if not 0 < ciphertext < self.n2:
-                raise self._invalid(index, ciphertext)
-            product = product * (ciphertext % self.n) % self.n
-        # A product is a unit exactly when each factor is one.
-        if gmpy2.gcd(product, self.n) != 1:
-            raise next(self._invalid(i, c) for i, c in enumerate(ciphertexts) if gmpy2.gcd(c, self.n) != 1)
+        place = first_non_unit(ciphertexts, self.n2, self.n)
+        if place is not None:
+            raise self._invalid(place, ciphertexts[place])
 
     def validate_row(self, row: bytes | memoryview) -> None:
         """The same for a row as :meth:`encode_ciphertexts` writes it, faster."""
         place = self.modulus.first_non_unit(row)
         if place is not None:
-            raise self._invalid(place, self.modulus.decode_row(row)[place])
+            raise self._invalid(place, decode_numbers(row, self.ciphertext_bytes)[place])
 
     def _invalid(self, index: int, ciphertext: mpz) -> DecodeError:
         inside = 0 < ciphertext < self.n2
@@ -208,12 +204,10 @@ class PublicKey:
         if count < 0:
             raise LocalError("count", count, "must be at least 0")
         if self.table is None:
-            units = [self._unit(tape) for _ in range(count)]
+            units = [random_unit(self.n, tape) for _ in range(count)]
             return self.modulus.powers(units, self.n, public=True)
         width = exponent_bits(self.bits) // 8
-        octets = tape.read(width * count)
-        exponents = [mpz.from_bytes(octets[at : at + width], "little") for at in range(0, len(octets), width)]
-        return self.table.powers(exponents)
+        return self.table.powers(decode_numbers(tape.read(width * count), width))
 
     def blind(self, plaintexts: Sequence[mpz], randomizers: Sequence[mpz]) -> list[mpz]:
         """Ciphertexts of ``plaintexts`` in [0, n), from as many randomizers; ``LocalError`` otherwise."""
@@ -228,11 +222,6 @@ class PublicKey:
         for index, plaintext in enumerate(plaintexts):
             if not 0 <= plaintext < self.n:
                 raise LocalError("plaintexts", f"<secret> at {index}", "each must be in [0, n)")
-
-    def _unit(self, tape: RandomTape) -> mpz:
-        while gmpy2.gcd(unit := mpz(tape.below(int(self.n))), self.n) != 1:
-            pass
-        return unit
 
     def add(self, left: mpz, right: mpz) -> mpz:
         """A ciphertext of the sum modulo n of two valid ciphertexts' plaintexts."""
@@ -276,7 +265,7 @@ class PublicKey:
         for index, ciphertext in enumerate(ciphertexts):
             if not 0 < ciphertext < self.n2:
                 raise LocalError("ciphertexts", f"at {index}", "each must be in (0, n²)")
-        return b"".join(ciphertext.to_bytes(self.ciphertext_bytes, "little") for ciphertext in ciphertexts)
+        return encode_numbers(ciphertexts, self.ciphertext_bytes)
 
     def decode_ciphertexts(self, data: bytes | memoryview, count: int) -> list[mpz]:
         """The ``count`` valid ciphertexts that ``data`` encodes, or ``DecodeError``."""
@@ -284,7 +273,7 @@ class PublicKey:
         if len(data) != count * width:
             raise DecodeError(f"{len(data)} bytes where {count} ciphertexts take {count * width}")
         self.validate_row(data)
-        return self.modulus.decode_row(data)
+        return decode_numbers(data, width)
 
     def __repr__(self) -> str:
         return f"PublicKey(bits={self.bits}, fingerprint={self.fingerprint().hex()[:16]}…)"

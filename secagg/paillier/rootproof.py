@@ -14,7 +14,8 @@ import gmpy2
 from gmpy2 import mpz
 
 from mpc.errors import DecodeError, LocalError
-from secagg.paillier.batch import batch_digest, coefficients, product_of_powers, require_units
+from secagg.paillier.batch import batch_digest, coefficients, product_of_powers
+from secagg.paillier.numbers import require_units
 from secagg.paillier.public import PublicKey
 
 

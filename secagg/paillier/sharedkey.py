@@ -21,9 +21,10 @@ from gmpy2 import mpz
 from mpc.errors import DecodeError, LocalError
 from mpc.tape import RandomTape
 from mpc.wire import Reader, Writer
-from secagg.paillier.batch import decode_numbers, encode_numbers
-from secagg.paillier.keyformat import DEFAULT_BITS, VERSION, is_whole, modulus_bits, secret_fault
+from secagg.cohort import is_whole
+from secagg.paillier.keyformat import DEFAULT_BITS, VERSION, modulus_bits, secret_fault
 from secagg.paillier.modulus import modulus_of
+from secagg.paillier.numbers import decode_numbers, encode_numbers, random_unit
 from secagg.paillier.public import PublicKey
 from secagg.paillier.safeprimes import safe_prime
 
@@ -196,12 +197,12 @@ def deal(
     while secret_fault(p, q):
         q = safe_prime(half, tape)
     n, order = p * q, (p // 2) * (q // 2)
-    y = _unit(n, tape)
+    y = random_unit(n, tape)
     public = PublicKey(n, gmpy2.powmod(-y * y, n, n * n))
     secrets = share_out(gmpy2.invert(n, order), order, holders, threshold, tape)
-    base = _unit(n, tape) ** 2 % n
+    base = random_unit(n, tape) ** 2 % n
     while gmpy2.gcd(base - 1, n) != 1:
-        base = _unit(n, tape) ** 2 % n
+        base = random_unit(n, tape) ** 2 % n
     verification = tuple(gmpy2.powmod_sec(base, secret, n) for secret in secrets)
     shared = SharedKey(public, holders, threshold, base, verification)
     return shared, tuple(KeyShare(shared, index, secret) for index, secret in enumerate(secrets, 1))
@@ -241,9 +242,3 @@ def require_sizes(holders: int, threshold: int, argument: str = "holders") -> No
 def _require_header(reader: Reader, kind: int) -> None:
     if (reader.u8(), reader.u8()) != (VERSION, kind):
         raise DecodeError(f"not a key of version {VERSION} and kind {kind}")
-
-
-def _unit(n: mpz, tape: RandomTape) -> mpz:
-    while gmpy2.gcd(unit := mpz(tape.below(int(n))), n) != 1:
-        pass
-    return unit

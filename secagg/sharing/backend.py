@@ -16,7 +16,7 @@ from secagg.checks.base import Check
 from secagg.checks.outliers import OutlierRule
 from secagg.checks.shares import ShareCheck, claims_of
 from secagg.client import Vector
-from secagg.cohort import Cohort
+from secagg.cohort import Cohort, is_whole
 from secagg.link import LinkedParty
 from secagg.parts import DEFAULT_MESSAGE_BYTES
 from secagg.sealed import check_public
@@ -82,8 +82,7 @@ class SecretSharing(Backend):
         max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
     ) -> None:
         super().__init__(threshold, max_message_bytes=max_message_bytes)
-        whole = isinstance(aggregators, int) and not isinstance(aggregators, bool)
-        if not whole or not MIN_AGGREGATORS <= aggregators <= MAX_AGGREGATORS:
+        if not is_whole(aggregators) or not MIN_AGGREGATORS <= aggregators <= MAX_AGGREGATORS:
             raise LocalError(
                 "aggregators", aggregators, f"must be from {MIN_AGGREGATORS} to {MAX_AGGREGATORS}"
             )
@@ -158,8 +157,7 @@ class SecretSharing(Backend):
     def _linked_aggregator(
         self, cohort: Cohort, index: int, key: AggregatorKey, checks: Sequence[Check], tape: RandomTape
     ) -> LinkedParty[object]:
-        whole = isinstance(index, int) and not isinstance(index, bool)
-        if not whole or not 0 <= index < self.aggregators:
+        if not is_whole(index) or not 0 <= index < self.aggregators:
             raise LocalError("index", index, f"must be from 0 to {self.aggregators - 1}")
         if not isinstance(key, AggregatorKey):
             raise LocalError("key", type(key).__name__, "must be an AggregatorKey")

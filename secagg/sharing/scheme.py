@@ -167,7 +167,6 @@ class ProvedShares(Scheme):
         super().__init__(digest, claims.length, aggregators)
         self._stated = stated
         self.largest_entry = claims.bound or 0
-        self.claims_digest = claims.digest()
         self._vdaf = Contribution(claims, shares=aggregators)
         layout = self._vdaf.layout
         self.challenge_bytes = layout.seed_bytes

@@ -20,7 +20,7 @@ from mpc.tape import RandomTape, SeededTape
 from secagg import ACCEPT, Check, Cohort, InsecurePlain, Reject, SecretSharing, Verdict
 from secagg.backend import Backend
 from secagg.link import NONCE_BYTES
-from secagg.paillier.batch import encode_numbers
+from secagg.paillier.numbers import encode_numbers
 
 Load = Callable[[bytes, RandomTape], Any]
 CLIENTS, LENGTH = 5, 7

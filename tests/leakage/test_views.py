@@ -22,8 +22,8 @@ from mpc.tape import RandomTape, SeededTape
 from secagg.backend import Backend
 from secagg.masking import Masking
 from secagg.masking.client import MaskingClient
-from secagg.paillier.batch import decode_numbers
 from secagg.paillier.messages import DecryptRequest
+from secagg.paillier.numbers import decode_numbers
 from secagg.paillier.partial import answer, open_sums
 from secagg.paillier.public import PublicKey
 from secagg.paillier.server import PaillierServer

@@ -15,14 +15,8 @@ from mpc.errors import DecodeError
 from mpc.prg import Usage, derive_key, tag
 from mpc.tape import SeededTape
 from secagg.paillier import parallel
-from secagg.paillier.batch import (
-    batch_digest,
-    coefficients,
-    decode_numbers,
-    encode_numbers,
-    product_of_powers,
-    require_units,
-)
+from secagg.paillier.batch import batch_digest, coefficients, product_of_powers
+from secagg.paillier.numbers import decode_numbers, encode_numbers, require_units
 
 MODULUS = mpz(SeededTape(b"modulus").below(2**512) | 1)
 TOP = 2**128 - 1

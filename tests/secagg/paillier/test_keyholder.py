@@ -15,8 +15,8 @@ from mpc.tape import SeededTape
 from secagg.cohort import Cohort
 from secagg.link import Link
 from secagg.paillier import KeyHolderKeys, Paillier, ThresholdPaillier
-from secagg.paillier.batch import encode_numbers
 from secagg.paillier.messages import DECRYPT, INPUT, OPENED, DecryptRequest
+from secagg.paillier.numbers import encode_numbers
 from secagg.paillier.opening import opening_context
 from secagg.paillier.safeprimes import safe_prime
 from secagg.roundlog import RoundLog

@@ -13,8 +13,8 @@ from gmpy2 import mpz
 from mpc.party import SERVER, Message, PartyId, Role
 from mpc.tape import RandomTape
 from mpc.transcript import Transcript
-from secagg.paillier.batch import decode_numbers
 from secagg.paillier.messages import DECRYPT, INPUT, OPENED, DecryptRequest
+from secagg.paillier.numbers import decode_numbers
 from secagg.paillier.packing import Packing
 from secagg.paillier.public import PublicKey
 from secagg.paillier.server import PaillierServer
