@@ -74,6 +74,26 @@ class Layout:
     helper_seeds: int
     blinds: int  # kinds of joint randomness
 
+    @property
+    def public_share_bytes(self) -> int:
+        return self.blinds * self.shares * self.seed_bytes
+
+    def input_share_bytes(self, agg_id: int) -> int:
+        if agg_id == 0:
+            return self._bytes(self.meas_len + self.proofs_len, self.blinds)
+        return self._bytes(0, self.helper_seeds + self.blinds)
+
+    @property
+    def verifier_share_bytes(self) -> int:
+        return self._bytes(self.verifiers_len, self.blinds)
+
+    @property
+    def verifier_message_bytes(self) -> int:
+        return self._bytes(0, self.blinds)
+
+    def _bytes(self, elements: int, seeds: int) -> int:
+        return elements * self.field.element_bytes + seeds * self.seed_bytes
+
     def input_share(self, agg_id: int, data: bytes | memoryview) -> InputShare:
         reader = Reader(data)
         share: InputShare

@@ -170,18 +170,11 @@ class ProvedShares(Scheme):
         self._vdaf = Contribution(claims, shares=aggregators)
         layout = self._vdaf.layout
         self.challenge_bytes = layout.seed_bytes
-        seeds = layout.blinds * layout.seed_bytes
-        self._share_bytes = layout.verifiers_len * Field64.element_bytes + seeds
-        self.verifier_bytes = self._share_bytes + seeds
-        self._public_bytes = layout.blinds * layout.shares * layout.seed_bytes
+        self.verifier_bytes = layout.verifier_share_bytes + layout.verifier_message_bytes
 
     def share_bytes(self, aggregator: int) -> int:
         layout = self._vdaf.layout
-        if aggregator == EXPLICIT:
-            elements, seeds = layout.meas_len + layout.proofs_len, layout.blinds
-        else:
-            elements, seeds = 0, layout.helper_seeds + layout.blinds
-        return self._public_bytes + elements * Field64.element_bytes + seeds * layout.seed_bytes
+        return layout.public_share_bytes + layout.input_share_bytes(aggregator)
 
     def split(self, client: int, vector: Vector, tape: RandomTape) -> list[bytes | memoryview]:
         """Public share ‖ input share. ``Unprovable`` for a vector that breaks a claim."""
@@ -195,7 +188,8 @@ class ProvedShares(Scheme):
         return [head + share.encode(Field64) for share in shares]
 
     def open(self, aggregator: int, client: int, share: bytes, challenge: bytes) -> tuple[Any, bytes]:
-        layout, cut = self._vdaf.layout, self._public_bytes
+        layout = self._vdaf.layout
+        cut = layout.public_share_bytes
         public = layout.public_share(share[:cut])
         own = layout.input_share(aggregator, memoryview(share)[cut:])
         state, verifier = self._vdaf.verify_init(
@@ -214,10 +208,10 @@ class ProvedShares(Scheme):
         field.add_into(total, held.output)
 
     def check_verifier(self, verifier: bytes) -> None:
-        self._vdaf.layout.verifier_share(verifier[: self._share_bytes])
+        self._vdaf.layout.verifier_share(verifier[: self._vdaf.layout.verifier_share_bytes])
 
     def objection(self, verifiers: Sequence[bytes]) -> str | None:
-        size = self._share_bytes
+        size = self._vdaf.layout.verifier_share_bytes
         shares = [self._vdaf.layout.verifier_share(verifier[:size]) for verifier in verifiers]
         try:
             message = encode_verifier_message(self._vdaf.verifier_shares_to_message(self.digest, shares))

@@ -57,7 +57,7 @@ def split_all(
 
 
 def inputs_of(scheme: ProvedShares, shares: Shares, aggregator: int) -> list[Any]:
-    cut = scheme._public_bytes
+    cut = scheme._vdaf.layout.public_share_bytes
     return [scheme._vdaf.layout.input_share(aggregator, one[aggregator][cut:]) for one in shares]
 
 
@@ -107,7 +107,7 @@ def test_the_explicit_share_is_uniform(checks: list[Check]) -> None:
     leaders: list[LeaderShare] = inputs_of(scheme, shares, EXPLICIT)
     for part in ("meas", "proofs"):
         assert is_uniform(b"".join(field.to_bytes(getattr(one, part)) for one in leaders))
-    head = [one[EXPLICIT][: scheme._public_bytes] for one in shares]
+    head = [one[EXPLICIT][: scheme._vdaf.layout.public_share_bytes] for one in shares]
     assert is_uniform(b"".join(head))
     assert len(set(head)) == CLIENTS
 
@@ -194,7 +194,7 @@ def test_rejections_say_the_same_of_every_vector() -> None:
         shares = split_all(scheme)
         for client in range(3):
             explicit = bytearray(shares[client][0])
-            start = scheme._public_bytes
+            start = scheme._vdaf.layout.public_share_bytes
             element = int.from_bytes(explicit[start : start + 8], "little")
             explicit[start : start + 8] = ((element + offset) % field.P).to_bytes(8, "little")
             parts = [bytes(explicit), shares[client][1]]
